@@ -1,0 +1,4 @@
+def test_package_imports():
+    import holdfast
+
+    assert holdfast.__version__
