@@ -35,6 +35,7 @@ __all__ = [
     "NotAStoreError",
     "NotAcceptableError",
     "NotFoundError",
+    "OutOfRangeError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
     "ReadOnlyError",
@@ -148,6 +149,12 @@ class TimeLimitError(InvalidInputError, TimeoutError):
     """Say that an operation (a user's regular expression, a probe) ran out of its time."""
 
     code = "time-limit"
+
+
+class OutOfRangeError(InvalidInputError, IndexError):
+    """Say that an index lies outside an array or a listing."""
+
+    code = "out-of-range"
 
 
 class TooLargeError(InvalidInputError):
