@@ -19,7 +19,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["Event", "EventBus", "ProgressEnd", "ProgressEvent", "ProgressStart", "ProgressStep", "bus"]
+__all__ = [
+    "Connection",
+    "Event",
+    "EventBus",
+    "ProgressEnd",
+    "ProgressEvent",
+    "ProgressStart",
+    "ProgressStep",
+    "bus",
+]
 
 Listener = Callable[[Any], object]
 E = TypeVar("E", bound="Event")
