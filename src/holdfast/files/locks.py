@@ -1,0 +1,185 @@
+"""Own the locks between threads, processes and forks; they die with their holder.
+
+A lock is a ``flock`` on an own open file description of a directory or lock file, so that two threads
+exclude each other as two processes do, and a killed holder leaves nothing behind.
+
+>>> import tempfile
+>>> with lock(tempfile.mkdtemp(), timeout_s=0) as held:
+...     held.is_held
+True
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+import weakref
+from types import TracebackType
+from typing import Self
+
+from holdfast.errors import BusyError
+from holdfast.files.faults import os_errors
+from holdfast.types import PathLike
+
+__all__ = ["Lock", "lock"]
+
+_FIRST_PAUSE_S = 0.0005
+_LONGEST_PAUSE_S = 0.02
+_live: "weakref.WeakSet[Lock]" = weakref.WeakSet()
+
+
+def lock(path: PathLike, *, shared: bool = False, timeout_s: float | None = None) -> "Lock":
+    """Take a lock; leaving the ``with`` block gives it back.
+
+    Parameters
+    ----------
+    path : str or path
+        A directory, or a lock file (made if missing, never deleted).
+    shared : bool, optional
+        Together with other shared holders.
+    timeout_s : float, optional
+        How long to wait: for ever by default, 0 not at all.
+
+    Returns
+    -------
+    Lock
+        Held.
+
+    Raises
+    ------
+    BusyError
+        Somebody else holds it still.
+    ReadOnlyError
+        The lock file cannot be made.
+    """
+    held = Lock(path)
+    held.acquire(shared=shared, timeout_s=timeout_s)
+    return held
+
+
+class Lock:
+    """A lock that can be taken and given back again and again. Not reentrant.
+
+    Parameters
+    ----------
+    path : str or path
+        A directory, or a lock file (made if missing, never deleted).
+
+    Notes
+    -----
+    One object is for one thread at a time; threads exclude each other through objects of their own. A
+    forked child does not inherit what its parent holds.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor", "path")
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = os.fspath(path)
+        self._descriptor = -1
+
+    @property
+    def is_held(self) -> bool:
+        """True between `acquire` and `release`, in the process that acquired it."""
+        return self._descriptor >= 0
+
+    def acquire(self, *, shared: bool = False, timeout_s: float | None = None) -> None:
+        """Take the lock.
+
+        Parameters
+        ----------
+        shared : bool, optional
+            Together with other shared holders.
+        timeout_s : float, optional
+            How long to wait: for ever by default, 0 not at all.
+
+        Raises
+        ------
+        BusyError
+            Somebody else (or this very object) holds it.
+        ReadOnlyError
+            The lock file cannot be made.
+        """
+        if self.is_held:
+            raise BusyError(f"{self.path} is locked by this very object; release it first")
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        with os_errors(self.path, "lock"):
+            descriptor = _opened(self.path, shared)
+            try:
+                _take(descriptor, mode, timeout_s, self.path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        self._descriptor = descriptor
+        _live.add(self)
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens when it is not held."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        _live.discard(self)
+        try:
+            # Explicitly: a child that is being started holds a copy of the descriptor for a moment.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
+    def _forget(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        if not self.is_held:
+            self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self._forget()
+
+
+def _opened(path: str, shared: bool) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(path, (os.O_RDONLY if shared else os.O_RDWR) | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _take(descriptor: int, mode: int, timeout_s: float | None, path: str) -> None:
+    if timeout_s is None:
+        fcntl.flock(descriptor, mode)
+        return
+    deadline = time.monotonic() + timeout_s
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                raise
+        else:
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise BusyError(
+                f"{path} is in use by another writer after {timeout_s:g} s; try again when it is done"
+            )
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _forget_in_child() -> None:
+    # Closing this copy keeps the parent's lock: only an unlock or the last close ends it.
+    for held in list(_live):
+        held._forget()
+    _live.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
