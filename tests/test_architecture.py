@@ -20,7 +20,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 MODULE_LINES, FUNCTION_LINES, ARGUMENTS = 500, 60, 8
 ASYNC_ROOMS = ("http/edge.py", "http/pool.py")
-# The roof, the last door of the server, and where code of others runs: listeners, delayed writes, plug-ins, readers.
+# The roof, the last door of the server, and where code of others runs: listeners, delayed writes, plug-ins.
 CATCH_ALL_ROOMS = (
     "app.py",
     "cli.py",
