@@ -29,7 +29,9 @@ _LONGEST_PAUSE_S = 0.02
 _live: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 
 
-def lock(path: PathLike, *, shared: bool = False, timeout_s: float | None = None) -> "Lock":
+def lock(
+    path: PathLike, *, shared: bool = False, timeout_s: float | None = None, create: bool = True
+) -> "Lock":
     """Take a lock; leaving the ``with`` block gives it back.
 
     Parameters
@@ -40,6 +42,8 @@ def lock(path: PathLike, *, shared: bool = False, timeout_s: float | None = None
         Together with other shared holders.
     timeout_s : float, optional
         How long to wait: for ever by default, 0 not at all.
+    create : bool, optional
+        Make a lock file that is not there.
 
     Returns
     -------
@@ -50,10 +54,12 @@ def lock(path: PathLike, *, shared: bool = False, timeout_s: float | None = None
     ------
     BusyError
         Somebody else holds it still.
+    NotFoundError
+        It is not there and shall not be made.
     ReadOnlyError
         The lock file cannot be made.
     """
-    held = Lock(path)
+    held = Lock(path, create=create)
     held.acquire(shared=shared, timeout_s=timeout_s)
     return held
 
@@ -64,7 +70,9 @@ class Lock:
     Parameters
     ----------
     path : str or path
-        A directory, or a lock file (made if missing, never deleted).
+        A directory, or a lock file (never deleted).
+    create : bool, optional
+        Make a lock file that is not there.
 
     Notes
     -----
@@ -72,10 +80,11 @@ class Lock:
     forked child does not inherit what its parent holds.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "path")
+    __slots__ = ("__weakref__", "_create", "_descriptor", "path")
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, *, create: bool = True) -> None:
         self.path = os.fspath(path)
+        self._create = create
         self._descriptor = -1
 
     @property
@@ -104,7 +113,7 @@ class Lock:
             raise BusyError(f"{self.path} is locked by this very object; release it first")
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         with os_errors(self.path, "lock"):
-            descriptor = _opened(self.path, shared)
+            descriptor = _opened(self.path, self._create)
             try:
                 _take(descriptor, mode, timeout_s, self.path)
             except BaseException:
@@ -145,11 +154,13 @@ class Lock:
         self._forget()
 
 
-def _opened(path: str, shared: bool) -> int:
+def _opened(path: str, create: bool) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return os.open(path, (os.O_RDONLY if shared else os.O_RDWR) | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if not create:
+            raise
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _take(descriptor: int, mode: int, timeout_s: float | None, path: str) -> None:

@@ -1,0 +1,11 @@
+"""Own the public contract suites: a back end's test file is a subclass and a fixture.
+
+The suites need pytest, and those of formats and faces what these need.
+
+>>> from holdfast.testing import StorageTests
+"""
+
+from holdfast.testing.faults import FaultyStorage
+from holdfast.testing.storage import StorageTests
+
+__all__ = ["FaultyStorage", "StorageTests"]
