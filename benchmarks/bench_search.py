@@ -1,0 +1,80 @@
+"""Finding one of 100,000 nodes through the in-process client."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from measure import Row, Scale, milliseconds, same, timed
+
+__all__ = ["rows"]
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    """Give the rows of the table about searching."""
+    from holdfast.catalog import index
+    from holdfast.queries import FullText, Key
+
+    import holdfast as hf
+
+    nodes, rounds = scale(100_000, 2_000), scale(50, 3)
+    with tempfile.TemporaryDirectory() as name:
+        directory = documents(Path(name) / "many", nodes)
+        index(directory)
+        with hf.from_catalog(directory) as client:
+
+            def page(query: object, *order: tuple[str, int]) -> list[str]:
+                found = client.search(query)
+                return (found.sort(*order) if order else found).keys().head(100)
+
+            work = {
+                "equality, 1 hit": (lambda: page(Key("n") == nodes // 2), [key(nodes // 2)]),
+                "range, first page": (
+                    lambda: page(Key("n") > nodes - 50),
+                    list(map(key, range(nodes - 49, nodes))),
+                ),
+                "sort and first page": (
+                    lambda: page(Key("n") >= 0, ("n", -1)),
+                    [key(n) for n in range(nodes - 1, nodes - 101, -1)],
+                ),
+            }  # fmt: skip
+            empty = median(lambda: page(Key("n") == -1), rounds)
+            for name_of_work, (call, truth) in work.items():
+                same(name_of_work, call(), truth)
+                seconds = median(call, rounds)
+                yield bar(f"{nodes:,} nodes: {name_of_work}", seconds, empty, 1)
+            hits = nodes // 50
+            same("full text", len(client.search(FullText("special"))), hits)
+            whole = median(
+                lambda: len(client.search(FullText("special"))) and page(FullText("special")), rounds
+            )
+            none = median(lambda: len(client.search(FullText("absent"))) or page(FullText("absent")), rounds)
+            yield bar(f"{nodes:,} nodes: full text, {hits:,} hits", whole, none, 5)
+
+
+def bar(work: str, seconds: float, empty: float, limit_ms: float) -> Row:
+    more = (seconds - empty) * 1000
+    return Row(
+        work, milliseconds(seconds), f"empty search {milliseconds(empty)}", more, limit_ms, unit="ms more"
+    )
+
+
+def median(call: Callable[[], object], rounds: int) -> float:
+    return statistics.median(timed(call) for _ in range(rounds))
+
+
+def key(number: int) -> str:
+    return f"n{number:06d}.json"
+
+
+def documents(directory: Path, nodes: int) -> Path:
+    """Write one small JSON object a node; every 50th says `special`."""
+    directory.mkdir()
+    for number in range(nodes):
+        words = "a special day" if number % 50 == 0 else "a plain day"
+        value = {"n": number, "color": ("red", "green", "blue")[number % 3], "words": words}
+        (directory / key(number)).write_text(json.dumps(value))
+    return directory
