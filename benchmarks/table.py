@@ -3,7 +3,7 @@
 usage: python benchmarks/table.py [--quick] [--strict] [ROOM ...]
 
 Answers are compared before times; a different answer ends the run with exit code 1. With `--quick` the work
-is small and only the answers count. With `--strict` a missed bar gives exit code 1 too. Everything is generated
+is small and only the answers count; with `--strict` a missed bar gives exit code 1 too. Everything is made
 in temporary directories.
 """
 

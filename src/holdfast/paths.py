@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 
 from holdfast.errors import ForbiddenError, InvalidInputError
 from holdfast.types import PathLike
@@ -296,16 +296,25 @@ def local_path(target: str | os.PathLike[str]) -> Path:
         For NUL, for an empty text, and for a ``file://`` URL of another host.
     """
     text = os.fspath(target)
-    if not text or "\x00" in text:
+    if not text or "\x00" in text or not _is_encodable(text):
         raise InvalidInputError(f"{text!r} is not a path; give the name of a directory or file")
     if not text.lower().startswith("file://"):
-        return Path(text).expanduser()
-    parts = urlsplit(text)
-    if parts.netloc not in {"", "localhost"}:
-        raise InvalidInputError(
-            f"{text!r} names a file of the host {parts.netloc!r}; only local files can be opened"
-        )
-    return Path(os.fsdecode(unquote_to_bytes(parts.path)))
+        return Path(os.path.expanduser(text))  # noqa: PTH111 # Path.expanduser raises for an unknown ~user
+    host, slash, rest = text[len("file://") :].partition("/")
+    path = os.fsdecode(unquote_to_bytes(os.fsencode(slash + rest)))
+    if host not in {"", "localhost"}:
+        raise InvalidInputError(f"{text!r} names a file of the host {host!r}; only local files can be opened")
+    if not path or "\x00" in path:
+        raise InvalidInputError(f"{text!r} is not a path; give file:// and the name of a directory or file")
+    return Path(path)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quote_key(parts: Iterable[str]) -> str:

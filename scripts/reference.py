@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Write docs/reference/ from the code: errors, settings, events and commands, as they are.
+
+usage: scripts/reference.py            write the pages
+       scripts/reference.py --check    say which are out of date (tests/test_docs.py does the same)
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+HOME = Path(__file__).parent.parent / "docs" / "reference"
+NOTE = "<!-- Written by scripts/reference.py from the code; change the docstrings there. -->\n"
+
+
+def load_all() -> None:
+    """Import every module of the package, so that every class is known."""
+    import holdfast
+
+    for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+
+
+def meaning(thing: object) -> str:
+    """Return the first paragraph of a docstring as one line."""
+    text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    text = text.replace("``", "`").replace("|", "\\|").removeprefix("Say that ")
+    return text[:1].upper() + text[1:]
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
+
+
+def errors_page() -> str:
+    """Make the page of error classes."""
+    from holdfast import errors
+
+    own = sorted(
+        (c for c in errors.classes().values() if c.__module__.startswith("holdfast.")), key=lambda c: c.code
+    )
+    rows = ((f"`{c.code}`", f"`{c.__name__}`", c.status, c.exit_code, builtin(c), meaning(c)) for c in own)
+    return f"""{NOTE}
+# Errors
+
+Every error that Holdfast raises is a `holdfast.HoldfastError`. A class carries a stable `code`, the HTTP
+status that a server answers with and the exit code of the command line; it also inherits the builtin that a
+Python program would catch. A client raises the same class that the server raised. Codes are only ever added.
+
+{table(("code", "class", "status", "exit code", "also caught as", "meaning"), rows)}"""
+
+
+def builtin(cls: type) -> str:
+    found = [f"`{base.__name__}`" for base in cls.__mro__ if base.__module__ == "builtins"]
+    return ", ".join(name for name in found if name not in ("`object`", "`BaseException`", "`Exception`"))
+
+
+def settings_page() -> str:
+    """Make the page of environment variables."""
+    from dataclasses import fields
+
+    from holdfast.config import Settings
+
+    said = parameters(Settings)
+    rows = (
+        (f"`HOLDFAST_{f.name.upper()}`", f"`{f.default}`" if f.default != "" else "", said.get(f.name, ""))
+        for f in fields(Settings)
+    )
+    return f"""{NOTE}
+# Settings
+
+Read from the environment by `holdfast.config` alone; an argument or an option always wins over a setting.
+
+{table(("variable", "default", "meaning"), rows)}"""
+
+
+def parameters(cls: type) -> dict[str, str]:
+    """Read the descriptions of a numpydoc `Parameters` section."""
+    section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")[2].split("\n\n")[0]
+    found = re.findall(r"^(\w+) : .*\n((?:    .*\n?)+)", section + "\n", re.MULTILINE)
+    return {name: " ".join(text.replace("``", "`").split()) for name, text in found}
+
+
+def events_page() -> str:
+    """Make the page of event classes."""
+    from holdfast.events import Event
+
+    rows = (
+        (f"`{c.__name__}`", f"`{c.__module__}`", f"`{c.__base__.__name__}`", meaning(c)) for c in below(Event)
+    )
+    return f"""{NOTE}
+# Events
+
+Connect to one with `holdfast.events.bus.connect(EventClass, listener)`; a listener of a class hears its
+subclasses. An emit costs one `if` when nobody listens.
+
+{table(("class", "module", "is a", "meaning"), rows)}"""
+
+
+def below(cls: type) -> list[type]:
+    """Return the subclasses of a class within the package, by module and name."""
+    found = {cls}
+    waiting = [cls]
+    while waiting:
+        for child in waiting.pop().__subclasses__():
+            if child not in found and child.__module__.startswith("holdfast."):
+                found.add(child)
+                waiting.append(child)
+    return sorted(found - {cls}, key=lambda c: (c.__module__, c.__name__))
+
+
+def commands_page() -> str:
+    """Make the page of commands."""
+    sections = "\n".join(section(path, command) for path, command in commands())
+    return f"""{NOTE}
+# Commands
+
+`holdfast VERB …` acts on the catalog, `holdfast FACE VERB …` on another face. Listing commands take `--json`.
+Exit codes are those of the [errors](errors.md).
+
+{sections}"""
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Walk the command line: each command with the words that call it."""
+    from holdfast import cli
+
+    yield from walk("holdfast", cli.command())
+
+
+def walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    children = command.list_commands(None) if hasattr(command, "list_commands") else []
+    if not children:
+        yield path, command
+    for name in children:
+        yield from walk(f"{path} {name}", command.get_command(None, name))
+
+
+def section(path: str, command: Any) -> str:
+    """Describe one command with its arguments and options."""
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    call = " ".join([path, *(placeholder(p) for p in arguments)])
+    rows = (
+        (f"`{', '.join([*p.opts, *p.secondary_opts])}`", (p.help or "").replace("|", "\\|")) for p in options
+    )
+    text = f"## {call}\n\n{(command.help or '').strip()}\n"
+    return text + ("\n" + table(("option", "meaning"), rows) if options else "")
+
+
+def placeholder(argument: Any) -> str:
+    name = str(argument.metavar or argument.name).upper().strip("[]")
+    name = name if argument.nargs == 1 else name.removesuffix("…").removesuffix("...") + "…"
+    return name if argument.required else f"[{name}]"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "events.md": events_page,
+    "commands.md": commands_page,
+}
+
+
+def main() -> int:
+    load_all()
+    HOME.mkdir(parents=True, exist_ok=True)
+    stale = [
+        name
+        for name, page in PAGES.items()
+        if not (HOME / name).exists() or (HOME / name).read_text() != page()
+    ]
+    if "--check" in sys.argv:
+        print("\n".join(f"out of date: docs/reference/{name}; run scripts/reference.py" for name in stale))
+        return 1 if stale else 0
+    for name in stale:
+        (HOME / name).write_text(PAGES[name]())
+        print(f"wrote docs/reference/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
