@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from holdfast.errors import BusyError, HashError, InvalidInputError, NewerFormatError, NotFoundError
-from holdfast.files import Lock, lock, make_directories, os_errors, remove, replace, write_atomic
+from holdfast.files import Lock, lock, make_directories, os_errors, remove, replace, sweep, write_atomic
 from holdfast.hashing import hash_bytes
 from holdfast.types import Json, PathLike
 
@@ -168,6 +168,8 @@ class Journal:
         int
             How many entries were settled.
         """
+        if os.path.isdir(self.directory):
+            sweep(self.directory)
         undone = sum(self._settle(name) for name in self._names(_INTENT))
         return undone + self.drain()
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from holdfast.errors import StorageError
 from holdfast.files.durability import settle_directory
 from holdfast.files.faults import os_errors
 from holdfast.files.kernel import NOREPLACE, renameat2
@@ -257,9 +258,18 @@ class AtomicWriter:
             with os_errors(self.path, "write"):
                 self._finish_content()
                 self._appear()
-                settle_directory(os.path.dirname(self.path), self._durability)
+                self._settle()
         finally:
             self.abort()
+
+    def _settle(self) -> None:
+        try:
+            settle_directory(os.path.dirname(self.path), self._durability)
+        except StorageError:
+            if not self._replace:  # what is new can be taken back; what was replaced is gone
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path)
+            raise
 
     def _finish_content(self) -> None:
         if self._end < self._allocated:

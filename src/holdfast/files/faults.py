@@ -21,6 +21,10 @@ __all__ = ["os_errors"]
 
 _TABLE: dict[int, tuple[type[errors.HoldfastError], str]] = {
     errno.ENOSPC: (errors.StorageFullError, "the disk or quota is full; free some space and repeat"),
+    errno.EFBIG: (
+        errors.StorageFullError,
+        "the limit of file sizes is reached; raise it (ulimit -f) and repeat",
+    ),
     errno.EDQUOT: (errors.StorageFullError, "the disk or quota is full; free some space and repeat"),
     errno.EROFS: (errors.ReadOnlyError, "the file system is mounted read-only; mount it for writing"),
     errno.EACCES: (errors.ReadOnlyError, "permission denied; ask its owner for the right to write there"),
@@ -35,7 +39,10 @@ _TABLE: dict[int, tuple[type[errors.HoldfastError], str]] = {
     ),
     errno.EISDIR: (errors.InvalidInputError, "it is a directory; name a file"),
     errno.ENAMETOOLONG: (errors.InvalidInputError, "the name is too long for this file system; shorten it"),
-    errno.ELOOP: (errors.InvalidInputError, "too many symbolic links, or one where none is followed"),
+    errno.ELOOP: (
+        errors.InvalidInputError,
+        "a symbolic link stands in the way; name the file itself",
+    ),
 }
 
 
