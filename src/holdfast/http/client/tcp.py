@@ -1,0 +1,172 @@
+"""Own the transport over TCP: pooled connections, time-outs, TLS and proxies through urllib3.
+
+It is the only module that imports an HTTP library; it does not retry and does not read statuses.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import TimeoutError as WireTimeoutError
+
+from holdfast.errors import TransportError
+from holdfast.http.client.transport import Outgoing, Stream
+from holdfast.http.limits import MEBIBYTE, PIECE_BYTES
+from holdfast.http.request import Headers
+from holdfast.types import Buffer
+
+__all__ = ["StaleConnectionError", "Tcp", "TcpAnswer"]
+
+CONNECTIONS = 32
+
+
+class StaleConnectionError(TransportError):
+    """Say that a connection broke before its answer was there; reads may be asked again."""
+
+    code = "stale-connection"
+
+
+class Tcp:
+    """Bring requests to a server over kept connections.
+
+    Parameters
+    ----------
+    address : str
+        ``http://host:port`` or ``https://host:port``, without a path.
+    timeout_s : float, default 30.0
+        How long to wait for a connection and for each next bytes, seconds.
+    """
+
+    def __init__(self, address: str, timeout_s: float = 30.0) -> None:
+        self.address = address.rstrip("/")
+        self._timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
+        self._lock = threading.Lock()
+        self._pool: urllib3.PoolManager | None = None
+        self._pid = 0
+
+    def open(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: Outgoing = None, /
+    ) -> TcpAnswer:
+        """Send a request; see `Transport.open`."""
+        fields = urllib3.HTTPHeaderDict(headers)
+        try:
+            response = self._connections().urlopen(
+                method,
+                self.address + target,
+                body=_outgoing(body, fields),
+                headers=fields,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=True,
+                redirect=False,
+                retries=False,
+            )
+        except (HTTPError, OSError) as error:
+            raise _explain(error, self.address) from error
+        return TcpAnswer(response, self.address)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.clear()
+
+    def _connections(self) -> urllib3.PoolManager:
+        # A connection must never be shared with a forked child: their bytes would mix.
+        if self._pool is None or self._pid != os.getpid():
+            with self._lock:
+                if self._pool is None or self._pid != os.getpid():
+                    self._pool = urllib3.PoolManager(num_pools=4, maxsize=CONNECTIONS, block=False)
+                    self._pid = os.getpid()
+        return self._pool
+
+
+def _outgoing(body: Outgoing, fields: urllib3.HTTPHeaderDict) -> Any:
+    if isinstance(body, Stream):
+        if body.size is not None:
+            fields["content-length"] = str(body.size)
+        return iter(body.pieces)
+    if body is not None:
+        view = memoryview(body).cast("B")
+        fields["content-length"] = str(len(view))
+        return (view[at : at + MEBIBYTE] for at in range(0, len(view), MEBIBYTE)) if view else b""
+    return None
+
+
+class TcpAnswer:
+    """Be an answer of a server."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, address: str) -> None:
+        self._response = response
+        self._address = address
+        self._is_read = False
+        self.status: int = response.status
+        self.reason = response.reason or ""
+        self.headers = Headers([(name.lower(), value) for name, value in response.headers.items()])
+
+    def read(self, limit: int = -1) -> bytes:
+        """Return the rest of the body; see `Answer.read`."""
+        try:
+            data = self._response.read(None if limit < 0 else limit)
+        except (HTTPError, OSError) as error:
+            raise _explain(error, self._address) from error
+        self._is_read = limit < 0
+        return data
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Put the next bytes into a buffer; see `Answer.readinto`."""
+        try:
+            count = self._response.readinto(view)
+        except (HTTPError, OSError) as error:
+            raise _explain(error, self._address) from error
+        self._is_read = count == 0
+        return int(count)
+
+    def fill(self, view: memoryview, /) -> Iterator[memoryview]:
+        """Put the rest of the body into a buffer; see `Answer.fill`."""
+        at = 0
+        while at < len(view):
+            count = self.readinto(view[at : at + PIECE_BYTES])
+            if count == 0:
+                return
+            yield view[at : at + count]
+            at += count
+        if self.readinto(memoryview(bytearray(1))):
+            raise TransportError(f"the answer is longer than the {len(view)} bytes that were expected")
+
+    def arrivals(self) -> Iterator[Buffer]:
+        """Give the rest of the body as it arrives; see `Answer.arrivals`."""
+        try:
+            yield from self._response.stream(PIECE_BYTES)
+        except (HTTPError, OSError) as error:
+            raise _explain(error, self._address) from error
+        self._is_read = True
+
+    def close(self) -> None:
+        """Give up the body; a connection whose answer was read to its end is kept."""
+        if self._is_read:
+            self._response.release_conn()
+        else:
+            self._response.close()
+
+    def __enter__(self) -> TcpAnswer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _explain(error: Exception, address: str) -> TransportError:
+    if isinstance(error, NewConnectionError):
+        return TransportError(f"no server answers at {address}; is it running? ({error.__cause__ or error})")
+    if isinstance(error, WireTimeoutError):
+        return TransportError(f"{address} did not answer in time; try again or raise HOLDFAST_TIMEOUT_S")
+    if isinstance(error, ProtocolError):
+        return StaleConnectionError(f"the connection to {address} broke: {error}")
+    return TransportError(f"the connection to {address} failed: {error}")

@@ -1,0 +1,474 @@
+"""Own the only asynchronous part: it runs plain routes in their lanes and sends bodies piece by piece.
+
+It does not decide anything about content: routes, `Access`, `Origin` and `Limits` do.
+
+>>> from holdfast.http.edge import Site
+>>> from holdfast.http.reply import text_reply
+>>> from holdfast.http.routing import Mount, Route
+>>> site = Site([Mount("", [Route("GET", "/", lambda request: text_reply("hello"))])])
+>>> [route.path for mount in site.mounts for route in mount.routes]
+['/']
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from starlette.routing import Mount as StarletteMount
+from starlette.routing import Route as StarletteRoute
+from starlette.routing import Router
+
+from holdfast.errors import HoldfastError, MethodNotAllowedError, NotFoundError, TransportError
+from holdfast.http.auth import Access
+from holdfast.http.errors import INTERNAL, AddressTooLongError, MisdirectedError
+from holdfast.http.limits import PIECE_BYTES, SHARED_PIECE_BYTES, Limits
+from holdfast.http.metrics import Metrics
+from holdfast.http.origin import Origin
+from holdfast.http.pieces import END, gather, place, read_cold, read_warm
+from holdfast.http.pool import Pool
+from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver
+from holdfast.http.reply import FileRange, Live, Reply, empty_reply, error_reply, json_reply
+from holdfast.http.request import Request
+from holdfast.http.routing import Lane, Mount, Route, Upload, by_path
+from holdfast.types import Buffer
+
+__all__ = ["Gate", "Site"]
+
+T = TypeVar("T")
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+IO_THREADS = 16
+HEAVY_THREADS = max(2, os.cpu_count() or 2)
+HEARTBEAT_S = 15.0
+# Below this a batch of an upload is hashed faster than a thread is reached.
+_INLINE_BYTES = 64 * 1024
+_WITHOUT_BODY = frozenset({204, 304})
+_SLASHES = re.compile("//+")
+
+_log = logging.getLogger("holdfast.http")
+_access_log = logging.getLogger("holdfast.access")
+
+
+class Gate:
+    """Let one large piece onto the wire in each turn of the loop, in order of arrival.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop.
+
+    Notes
+    -----
+    ``await send()`` often does not suspend, so that a few downloads would fill whole turns: without
+    the gate small requests beside 8 downloads wait 200 times longer.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.bodies = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_ticking = False
+
+    @property
+    def piece_bytes(self) -> int:
+        """The size of a piece: smaller when several bodies are on the wire."""
+        return PIECE_BYTES if self.bodies <= 1 else SHARED_PIECE_BYTES
+
+    def turn(self) -> asyncio.Future[None]:
+        """Return what to await before sending a piece."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._waiting.append(future)
+        if not self._is_ticking:
+            self._is_ticking = True
+            self.loop.call_soon(self._tick)
+        return future
+
+    def _tick(self) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                break
+        self._is_ticking = bool(self._waiting)
+        if self._is_ticking:
+            self.loop.call_soon(self._tick)
+
+
+class Site:
+    """Be the outermost ASGI application: mounts, who may enter, and the limits.
+
+    Parameters
+    ----------
+    mounts : sequence of Mount
+        The faces; the one with an empty prefix is tried last.
+    access : Access, optional
+        Who may do what; default everything to everyone.
+    origin : Origin, optional
+        The names of the server and the web pages that may read from it.
+    limits : Limits, optional
+        The limits.
+
+    Notes
+    -----
+    The site may be served over TCP and stepped in-process at the same time, by any number of threads.
+    """
+
+    def __init__(
+        self,
+        mounts: Sequence[Mount],
+        *,
+        access: Access | None = None,
+        origin: Origin | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.mounts = tuple(sorted(mounts, key=lambda mount: -len(mount.prefix)))
+        self.access = access or Access.open()
+        self.origin = origin or Origin()
+        self.limits = limits or Limits()
+        self.metrics = Metrics()
+        self._pools: dict[str, Pool] = {"io": Pool("io", IO_THREADS), "heavy": Pool("heavy", HEAVY_THREADS)}
+        self._prefixes = frozenset(mount.prefix for mount in mounts if mount.prefix)
+        self._router = Router(list(self._compile()), redirect_slashes=False, default=_Endpoint({}))
+        self._gate: Gate | None = None
+        self._listeners: set[Callable[[], None]] = set()
+        self.is_stopping = False
+
+    def _compile(self) -> Iterable[StarletteRoute | StarletteMount]:
+        for mount in self.mounts:
+            routes = [StarletteRoute(path, _Endpoint(each)) for path, each in by_path(mount.routes).items()]
+            if mount.prefix:
+                nothing = _Endpoint({})
+                yield StarletteMount(
+                    mount.prefix, app=Router(routes, redirect_slashes=False, default=nothing)
+                )
+            else:
+                yield from routes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request, or the messages of the server's life."""
+        if scope["type"] == "lifespan":
+            await _live_and_die(receive, send)
+        elif scope["type"] == "http":
+            scope["holdfast.site"] = self
+            scope["path"] = self._normal_path(scope["path"])
+            await self._router(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    def _normal_path(self, path: str) -> str:
+        # Tiled's server writes links with doubled slashes and its clients follow them.
+        plain = _SLASHES.sub("/", path) if "//" in path else path
+        return plain + "/" if plain in self._prefixes else plain
+
+    def check(self, request: Request) -> None:
+        """Refuse what no route should see.
+
+        Raises
+        ------
+        AddressTooLongError
+            For an address over the limit.
+        MisdirectedError
+            For a ``Host`` that is not this server.
+        """
+        if request.direct:
+            return
+        length = len(request.raw_path) + len(request.raw_query)
+        if length > self.limits.url_bytes:
+            raise AddressTooLongError(
+                f"the address has {length} bytes, over the limit of {self.limits.url_bytes}; use POST"
+            )
+        if not self.origin.knows_host(request.headers.get("host")):
+            raise MisdirectedError(
+                "this server is not known by the name in Host; start it with --allow-host NAME to allow it"
+            )
+
+    def stop(self) -> None:
+        """End the answers that have no end of their own; safe in signal handlers and threads."""
+        self.is_stopping = True
+        for wake in list(self._listeners):
+            wake()
+
+    def close(self) -> None:
+        """End the threads of the lanes."""
+        for pool in self._pools.values():
+            pool.close()
+
+    async def run(self, request: Request, lane: Lane, function: Callable[..., T], *args: Any) -> T:
+        """Run a function in a lane; in-process it runs where the caller is."""
+        if lane == "inline" or request.direct:
+            return function(*args)
+        return await self._pools[lane].run(function, *args)
+
+    async def take_in(self, request: Request, lane: Lane, receiver: Receiver, receive: Receive) -> Reply:
+        """Bring the body of a request to a receiver, batch by batch, and let it answer."""
+        try:
+            intake = Intake(receiver, request.headers)
+            async for batch in _batches(receive, None if request.direct else self.limits.idle_s):
+                small = len(batch) <= _INLINE_BYTES
+                await self.run(request, "inline" if small else lane, intake.take, batch)
+            return await self.run(request, lane, intake.end)
+        except BaseException as error:
+            await self.run(request, lane, receiver.abort, error)
+            raise
+
+    async def deliver(self, request: Request, reply: Reply, receive: Receive, send: Send) -> None:
+        """Send an answer."""
+        try:
+            await send(_head(request, reply, self.origin.headers_for(request)))
+            body = reply.body
+            if request.method == "HEAD" or reply.status in _WITHOUT_BODY:
+                await send({"type": "http.response.body", "body": b""})
+            elif isinstance(body, bytes) and len(body) <= PIECE_BYTES:
+                self.metrics.body_bytes += len(body)
+                await send({"type": "http.response.body", "body": body})
+            elif request.direct:
+                await self._send_direct(request, reply, send)
+            else:
+                await self._send_watched(request, reply, receive, send)
+        finally:
+            reply.close()
+
+    async def _send_direct(self, request: Request, reply: Reply, send: Send) -> None:
+        if isinstance(reply.body, Live):
+            raise TransportError("live events need a server; in one process listen on the event bus")
+        into = request.scope.get("holdfast.into")
+        if isinstance(reply.body, FileRange) and into is not None and reply.body.size <= len(into):
+            for piece in place(reply.body, into):
+                await send(
+                    {"type": "http.response.body", "body": piece, "more_body": True, "holdfast.placed": True}
+                )
+        else:
+            async for part in self._pieces(request, reply):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_watched(self, request: Request, reply: Reply, receive: Receive, send: Send) -> None:
+        """Send a long body; stop at once when the client has left, break off when it fails."""
+        gate, left = self._gate_here(), asyncio.ensure_future(_left(receive))
+        gate.bodies += 1
+        try:
+            if isinstance(reply.body, Live):
+                await self._send_live(request, reply.body, left, send)
+            async for piece in self._pieces(request, reply):
+                await gate.turn()
+                if left.done():
+                    return
+                self.metrics.body_bytes += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except HoldfastError as error:
+            # The head is out: a body that is too short is the only honest sign. Never pad it.
+            _log.warning("%s broke off: %s", request, error)
+        finally:
+            gate.bodies -= 1
+            left.cancel()
+
+    async def _pieces(self, request: Request, reply: Reply) -> AsyncIterator[Buffer]:
+        body = reply.body
+        if isinstance(body, Live):
+            return
+        if isinstance(body, bytes | bytearray | memoryview):
+            view = memoryview(body).cast("B")
+            for start in range(0, len(view), PIECE_BYTES):
+                yield view[start : start + PIECE_BYTES]
+        elif isinstance(body, FileRange):
+            async for part in self._file_pieces(request, body):
+                yield part
+        else:
+            iterator = iter(body)
+            while (parts := await self.run(request, "heavy", gather, iterator)) is not END:
+                for each in parts:
+                    yield each
+
+    async def _file_pieces(self, request: Request, span: FileRange) -> AsyncIterator[Buffer]:
+        at = span.start
+        while at < span.stop:
+            count = min(PIECE_BYTES if request.direct else self._gate_here().piece_bytes, span.stop - at)
+            piece = read_warm(span, at, count)
+            if piece is None:
+                piece = await self.run(request, "io", read_cold, span, at, count)
+            at += len(piece)
+            yield piece
+
+    async def _send_live(self, request: Request, live: Live, left: asyncio.Future[None], send: Send) -> None:
+        """Send events as they come; a waiting listener is one future and one timer, no thread."""
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        stop = live.source.subscribe(lambda: _wake(loop, news))
+        left.add_done_callback(lambda _: news.set())
+        self._listeners.add(wake := lambda: _wake(loop, news))
+        quiet_since = loop.time()
+        try:
+            while not (left.done() or self.is_stopping):
+                news.clear()
+                events = await self.run(request, "io", live.source.take)
+                if events is None:
+                    return
+                text = b"".join(event.encode() for event in events)
+                if not text and loop.time() - quiet_since > HEARTBEAT_S:
+                    text = b": still here\n\n"
+                if text:
+                    quiet_since = loop.time()
+                    await send({"type": "http.response.body", "body": text, "more_body": True})
+                timer = loop.call_later(live.poll_s, news.set)
+                await news.wait()
+                timer.cancel()
+        finally:
+            self._listeners.discard(wake)
+            stop()
+
+    def _gate_here(self) -> Gate:
+        loop = asyncio.get_running_loop()
+        if self._gate is None or self._gate.loop is not loop:
+            self._gate = Gate(loop)
+        return self._gate
+
+
+class _Endpoint:
+    """Be all methods of one path."""
+
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        site: Site = scope["holdfast.site"]
+        request = Request(scope)
+        started, site.metrics.in_flight = time.perf_counter(), site.metrics.in_flight + 1
+        try:
+            reply = await self._answer(site, request, receive)
+            await site.deliver(request, reply, receive, send)
+            site.metrics.count(request.method, reply.status, time.perf_counter() - started)
+        finally:
+            site.metrics.in_flight -= 1
+
+    async def _answer(self, site: Site, request: Request, receive: Receive) -> Reply:
+        route = self._routes.get(request.method)
+        try:
+            site.check(request)
+            if route is None:
+                return self._without_route(site, request)
+            request.principal = site.access.admit(request, route.scope)
+            reply = await self._call(site, route, request, receive)
+        except HoldfastError as error:
+            reply = _error(request, route, error)
+        except Exception:
+            # The last line of defence: a fault of ours must not cost the connection.
+            _log.exception("%s failed by a fault in Holdfast", request)
+            detail = "internal error: a fault in Holdfast; the server's log has the details"
+            reply = json_reply({"detail": detail, "code": "internal", "details": {}}, INTERNAL)
+        if route is not None and route.scope == "write":
+            _access_log.info(
+                "%s %s %s %s by %s from %s", request.method, request.path, reply.status, route.path,
+                request.principal.name, request.client,
+            )  # fmt: skip
+        return reply
+
+    def _without_route(self, site: Site, request: Request) -> Reply:
+        if not self._routes:
+            raise NotFoundError(f"there is nothing at {request.scope['path'][:200]!r}; see /openapi.json")
+        methods = sorted({*self._routes, "OPTIONS"})
+        if request.method != "OPTIONS":
+            error = MethodNotAllowedError(
+                f"{request.method[:20]} is not known here; use {', '.join(methods)}", allowed=methods
+            )
+            reply = error_reply(error)
+            reply.headers.append(("allow", ", ".join(methods)))
+            return reply
+        return empty_reply(204, {"allow": ", ".join(methods), **dict(site.origin.preflight_for(methods))})
+
+    async def _call(self, site: Site, route: Route, request: Request, receive: Receive) -> Reply:
+        if route.body is None:
+            return _checked(await site.run(request, route.lane, route.call, request))
+        if route.body is Upload:
+            receiver = await site.run(request, route.lane, route.call, request)
+            if isinstance(receiver, Reply):
+                return receiver
+            return await site.take_in(request, route.lane, receiver, receive)
+
+        def answer(data: bytes, received: Received) -> Reply:
+            request.body = data
+            return _checked(route.call(request))
+
+        receiver = BytesReceiver(site.limits.body_bytes, answer)
+        return await site.take_in(request, route.lane, receiver, receive)
+
+
+def _checked(reply: Reply | Receiver) -> Reply:
+    assert isinstance(reply, Reply), "a route without an upload answers with a Reply"
+    return reply
+
+
+def _error(request: Request, route: Route | None, error: HoldfastError) -> Reply:
+    reply = error_reply(error) if route is None or route.shape is None else route.shape(error)
+    if reply.status == 401 and not any(name == "www-authenticate" for name, _ in reply.headers):
+        reply.headers.append(("www-authenticate", 'Bearer realm="holdfast"'))
+    if reply.status == 503:
+        reply.headers.append(("retry-after", "1"))
+    size = error.details.get("size")
+    if reply.status == 416 and size is not None:
+        reply.headers.append(("content-range", f"bytes */{size}"))
+    return reply
+
+
+def _head(request: Request, reply: Reply, extra: Sequence[tuple[str, str]]) -> Message:
+    body = reply.body
+    size = len(memoryview(body).cast("B")) if isinstance(body, bytes | bytearray | memoryview) else reply.size
+    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers]
+    if reply.media_type is not None:
+        headers.append((b"content-type", reply.media_type.encode("latin-1", "replace")))
+    if size is not None and reply.status not in _WITHOUT_BODY:
+        headers.append((b"content-length", str(size).encode()))
+    headers += [(name.encode(), value.encode("latin-1")) for name, value in extra]
+    return {"type": "http.response.start", "status": reply.status, "headers": headers}
+
+
+async def _batches(receive: Receive, idle_s: float | None) -> AsyncIterator[bytearray]:
+    """Give a body in batches of about 1 MiB; the last one may be empty."""
+    batch, more = bytearray(), True
+    while more:
+        message = await _within(idle_s, receive)
+        if message["type"] == "http.disconnect":
+            raise TransportError("the client left in the middle of its upload; nothing was kept")
+        batch += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(batch) >= PIECE_BYTES or not more:
+            yield batch
+            batch = bytearray()
+
+
+async def _within(idle_s: float | None, receive: Receive) -> Message:
+    if idle_s is None:
+        return await receive()
+    try:
+        async with asyncio.timeout(idle_s):
+            return await receive()
+    except TimeoutError as error:
+        raise TransportError(f"nothing arrived for {idle_s:g} s; send the upload again") from error
+
+
+async def _left(receive: Receive) -> None:
+    """End when the client leaves. The first message of a request is its (empty) body, not its end."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(news.set)
+
+
+async def _live_and_die(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

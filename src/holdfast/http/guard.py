@@ -1,0 +1,101 @@
+"""Own what the HTTP server itself must not allow: endless heads, slow heads, and readers that stall.
+
+It does not look at requests: it counts bytes and time on a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from holdfast.http.limits import Limits
+
+__all__ = ["GuardedProtocol"]
+
+# One read of the loop may bring the end of a head together with a piece of its body.
+_READ_BYTES = 256 * 1024
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Be one connection with limits on its heads and on the time a peer may stall.
+
+    Notes
+    -----
+    The body of an upload is timed by the edge, an unused connection by uvicorn.
+    """
+
+    limits: ClassVar[Limits] = Limits()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Start the clock of the first head."""
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all clocks."""
+        self._stop_head_timer()
+        self._stop_write_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head, then let uvicorn parse them."""
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.url_bytes + self.limits.header_bytes + _READ_BYTES:
+                self._refuse_head()
+                return
+            if self._head_timer is None:
+                self._start_head_timer()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock of the head."""
+        self._is_in_head = False
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect the next head."""
+        super().on_message_complete()
+        self._is_in_head = True
+        self._head_bytes = 0
+
+    def pause_writing(self) -> None:
+        """Start the clock of a reader that does not take what is ready."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.limits.idle_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop the clock of the reader."""
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.head_s, self.transport.abort)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _refuse_head(self) -> None:
+        body = b'{"detail":"the head of the request is too long; use POST","code":"too-large","details":{}}'
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+            b"connection: close\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        )
+        self.transport.close()
