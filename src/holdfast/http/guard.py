@@ -5,8 +5,7 @@ It does not look at requests: it counts bytes and time on a connection.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,6 +15,10 @@ __all__ = ["GuardedProtocol"]
 
 # One read of the loop may bring the end of a head together with a piece of its body.
 _READ_BYTES = 256 * 1024
+
+
+class _Timer(Protocol):
+    def cancel(self) -> None: ...
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -32,10 +35,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._is_in_head = True
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._head_timer: _Timer | None = None
+        self._write_timer: _Timer | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+    def connection_made(self, transport: Any) -> None:
         """Start the clock of the first head."""
         super().connection_made(transport)
         self._start_head_timer()
