@@ -27,6 +27,7 @@ CATCH_ALL_ROOMS = (
     "events.py",
     "files/durability.py",
     "http/edge.py",
+    "http/pool.py",
     "formats/registry.py",
     "formats/probe.py",
 )
