@@ -33,6 +33,7 @@ from holdfast.types import Buffer, Json, PathLike
 __all__ = [
     "Body",
     "FileRange",
+    "Live",
     "LiveSource",
     "Reply",
     "ServerEvent",

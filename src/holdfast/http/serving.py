@@ -28,7 +28,7 @@ import uvicorn
 from holdfast.errors import BusyError, ForbiddenError, InvalidInputError, TransportError
 from holdfast.http.edge import Site
 
-__all__ = ["Serving", "running", "serve"]
+__all__ = ["Serving", "listen", "running", "serve", "url_of"]
 
 BACKLOG = 2048
 # Threads give way to the event loop ten times sooner than by default: small answers stay quick

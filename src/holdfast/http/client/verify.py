@@ -21,6 +21,7 @@ from holdfast.http.receive import expected_digests
 __all__ = [
     "Arrival",
     "BlockCache",
+    "block_list",
     "fill_checked",
     "fill_framed",
     "fill_verified",
