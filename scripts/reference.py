@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/reference/ from the code: errors, settings, events and commands, as they are.
+"""Write the pages of docs/ that follow from the code: errors, settings, events, commands, and two lists.
 
 usage: scripts/reference.py            write the pages
        scripts/reference.py --check    say which are out of date (tests/test_docs.py does the same)
@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-HOME = Path(__file__).parent.parent / "docs" / "reference"
+HOME = Path(__file__).parent.parent / "docs"
 NOTE = "<!-- Written by scripts/reference.py from the code; change the docstrings there. -->\n"
 
 
@@ -163,28 +163,60 @@ def placeholder(argument: Any) -> str:
     return name if argument.required else f"[{name}]"
 
 
+def formats_page() -> str:
+    """Make the list of format descriptions."""
+    return f"""{NOTE}
+# Formats on disk and on the wire
+
+Byte by byte, so that a program of another day can read them without this one.
+
+{listed(HOME / "format")}"""
+
+
+def decisions_page() -> str:
+    """Make the list of decisions."""
+    return f"""{NOTE}
+# Decisions
+
+Each is hard to reverse: the problem, the choice, what was rejected and why, how to check. They are
+superseded, never rewritten.
+
+{listed(HOME / "design")}"""
+
+
+def listed(folder: Path) -> str:
+    """List the pages of a folder by their titles, for readers and for Sphinx."""
+    pages = [page for page in sorted(folder.glob("*.md")) if page.name != "index.md"]
+    lines = "".join(f"- [{page.read_text().splitlines()[0].lstrip('# ')}]({page.name})\n" for page in pages)
+    names = "".join(f"{page.stem}\n" for page in pages)
+    return f"{lines}\n```{{toctree}}\n:hidden:\n\n{names}```\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
-    "errors.md": errors_page,
-    "settings.md": settings_page,
-    "events.md": events_page,
-    "commands.md": commands_page,
+    "reference/errors.md": errors_page,
+    "reference/settings.md": settings_page,
+    "reference/events.md": events_page,
+    "reference/commands.md": commands_page,
+    "format/index.md": formats_page,
+    "design/index.md": decisions_page,
 }
 
 
-def main() -> int:
+def stale() -> list[str]:
+    """Return the names of the pages that are not as the code has them."""
     load_all()
-    HOME.mkdir(parents=True, exist_ok=True)
-    stale = [
-        name
-        for name, page in PAGES.items()
-        if not (HOME / name).exists() or (HOME / name).read_text() != page()
-    ]
+    return [n for n, page in PAGES.items() if not (HOME / n).exists() or (HOME / n).read_text() != page()]
+
+
+def main() -> int:
+    found = stale()
     if "--check" in sys.argv:
-        print("\n".join(f"out of date: docs/reference/{name}; run scripts/reference.py" for name in stale))
-        return 1 if stale else 0
-    for name in stale:
+        print("\n".join(f"out of date: docs/{name}; run scripts/reference.py" for name in found))
+        return 1 if found else 0
+    for name in found:
+        (HOME / name).parent.mkdir(parents=True, exist_ok=True)
         (HOME / name).write_text(PAGES[name]())
-        print(f"wrote docs/reference/{name}")
+        print(f"wrote docs/{name}")
     return 0
 
 

@@ -1,1 +1,0 @@
-"""The user's side of a catalog: nodes that are read as far as they are looked at."""
