@@ -43,6 +43,16 @@ def test_computed_bytes_are_verified_by_frames(connection):
     assert view.tobytes() == b"".join(bytes([n]) * 100_000 for n in range(20))
 
 
+@pytest.mark.parametrize("path", ["/v1/stream", "/v1/chunks", "/v1/bytes", "/v1/file"])
+def test_a_body_of_unknown_size_arrives_in_pieces_without_its_frames(connection, path):
+    assert b"".join(connection.pieces(path)) == connection.get_bytes(path)
+
+
+def test_pieces_end_with_the_error_that_the_server_met(connection):
+    with pytest.raises(HashError, match="block 1 of 'x'"):
+        b"".join(connection.pieces("/v1/breaks"))
+
+
 def test_small_bytes_carry_their_digest(connection):
     view = memoryview(bytearray(10))
     assert connection.read_into("/v1/bytes", view).checked == "sent"

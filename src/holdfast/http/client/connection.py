@@ -35,6 +35,7 @@ from holdfast.http.client.verify import (
     Arrival,
     BlockCache,
     block_list,
+    checked_pieces,
     fill_checked,
     fill_framed,
     fill_verified,
@@ -302,6 +303,30 @@ class Connection:
                 return Arrival(len(target_view), _checked_as(answer, "sent"))
             checked = fill_checked(answer, target_view, path)
             return Arrival(len(target_view), _checked_as(answer, "sent") if checked else "no")
+
+    def pieces(
+        self, path: str, params: Params = None, *, headers: Mapping[str, str] | None = None
+    ) -> Iterator[Buffer]:
+        """Give a body of unknown size piece by piece, verified as far as the server can.
+
+        Parameters
+        ----------
+        path, params, headers
+            As `open`.
+
+        Yields
+        ------
+        bytes-like
+            Keep none of it before the last one has come: only then the whole is verified.
+
+        Raises
+        ------
+        HashError
+            For damage in the store or on the way.
+        """
+        fields = {"accept": f"{FRAMES_MEDIA_TYPE}, */*;q=0.9", **(headers or {})}
+        with self.open("GET", path, params, headers=fields) as answer:
+            yield from checked_pieces(answer, path)
 
     def block_list(self, path: str, etag: str | None = None) -> BlockDigests:
         """Return the block digests of a stored file; each list is fetched once.

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.errors import TransportError
-from holdfast.hashing import BLOCK_BYTES, DIGEST_BYTES, BlockDigests, Digest, hash_bytes
+from holdfast.hashing import BLOCK_BYTES, DIGEST_BYTES, BlockDigests, Digest, MultiHasher, hash_bytes
 from holdfast.http.client.transport import Answer
-from holdfast.http.frames import FrameReader
+from holdfast.http.frames import FRAMES_MEDIA_TYPE, FrameReader
 from holdfast.http.receive import expected_digests
+from holdfast.types import Buffer
 
 __all__ = [
     "Arrival",
     "BlockCache",
+    "checked_pieces",
     "block_list",
     "fill_checked",
     "fill_framed",
@@ -187,6 +189,31 @@ def fill_framed(answer: Answer, view: memoryview, what: str) -> None:
             at += len(piece)
     if reader.finish().size_bytes != len(view):
         raise TransportError(f"{what} has {at} bytes where {len(view)} were expected")
+
+
+def checked_pieces(answer: Answer, what: str) -> Iterator[Buffer]:
+    """Give a body of unknown size in pieces: unwrapped from frames, or compared with its digests at the end.
+
+    Raises
+    ------
+    HashError
+        For damage on the way, at the latest after the last piece.
+    HoldfastError
+        Of the class that the server met while it made the body.
+    """
+    if answer.headers.get("content-type") == FRAMES_MEDIA_TYPE:
+        reader = FrameReader(what)
+        for arrived in answer.arrivals():
+            yield from reader.feed(arrived)
+        reader.finish()
+        return
+    expected = expected_digests(answer.headers)
+    hasher = MultiHasher(expected)
+    for arrived in answer.arrivals():
+        hasher.update(arrived)
+        yield arrived
+    for name, found in hasher.digests().items():
+        expected[name].check(found, what)
 
 
 def fill_checked(answer: Answer, view: memoryview, what: str) -> bool:

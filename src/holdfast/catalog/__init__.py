@@ -1,0 +1,34 @@
+"""Find data, slice it over the network, take a search result home: the catalog's public names.
+
+Everything is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.catalog.client import Container, from_catalog, from_uri
+    from holdfast.catalog.downloads import download
+
+__all__ = ["Container", "download", "from_catalog", "from_uri"]
+
+_HOMES = {
+    "Container": "holdfast.catalog.client",
+    "download": "holdfast.catalog.downloads",
+    "from_catalog": "holdfast.catalog.client",
+    "from_uri": "holdfast.catalog.client",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'holdfast.catalog' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
