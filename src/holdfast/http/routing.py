@@ -11,8 +11,9 @@ It does not match addresses (Starlette does) and does not run routes (the edge d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from holdfast.errors import HoldfastError
@@ -21,7 +22,7 @@ from holdfast.http.receive import Receiver
 from holdfast.http.reply import Reply
 from holdfast.http.request import Request
 
-__all__ = ["Call", "Lane", "Mount", "Route", "Shape", "Upload", "by_path"]
+__all__ = ["Call", "Context", "Lane", "Mount", "Route", "Shape", "Upload", "by_path"]
 
 Lane = Literal["inline", "io", "heavy"]
 """Where a route runs: on the event loop, among waits, or among work."""
@@ -111,6 +112,28 @@ class Mount:
     prefix: str
     routes: Sequence[Route]
     tag: str = ""
+
+
+@dataclass(slots=True)
+class Context:
+    """Be what the roof gives a face that it mounts.
+
+    Parameters
+    ----------
+    directory : Path
+        The served directory.
+    database : Path or None
+        The database chosen by the user; None lets the face follow the one rule for all.
+    options : mapping
+        The face's own settings, by name.
+    closing : list of callable
+        A face appends what must run when the server ends.
+    """
+
+    directory: Path
+    database: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    closing: list[Callable[[], object]] = field(default_factory=list)
 
 
 def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:
