@@ -87,7 +87,9 @@ class _Schemas:
     """Hold the JSON schemas of all types that routes name."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        kinds = [kind for route in routes for kind in (route.query, route.body, route.answer) if _has_schema(kind)]
+        kinds = [
+            kind for route in routes for kind in (route.query, route.body, route.answer) if _has_schema(kind)
+        ]
         found, self.components = msgspec.json.schema_components(kinds, ref_template=_REF)
         self._by_kind = [(kind, schema) for kind, schema in zip(kinds, found, strict=True)]
 
