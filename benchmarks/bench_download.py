@@ -17,9 +17,8 @@ __all__ = ["rows"]
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Give the row of the table about downloading."""
-    from holdfast.catalog import index
-
     import holdfast as hf
+    from holdfast.catalog import index
 
     files, size = scale(500, 20), scale(1_000_000_000, 2_000_000)
     with tempfile.TemporaryDirectory() as name:

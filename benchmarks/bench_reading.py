@@ -22,9 +22,8 @@ __all__ = ["rows"]
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Give the rows of the table about reading."""
-    from holdfast.catalog import index
-
     import holdfast as hf
+    from holdfast.catalog import index
 
     size = scale(256 << 20, 4 << 20)
     with tempfile.TemporaryDirectory() as name:

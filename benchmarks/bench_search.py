@@ -15,10 +15,9 @@ __all__ = ["rows"]
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Give the rows of the table about searching."""
+    import holdfast as hf
     from holdfast.catalog import index
     from holdfast.queries import FullText, Key
-
-    import holdfast as hf
 
     nodes, rounds = scale(100_000, 2_000), scale(50, 3)
     with tempfile.TemporaryDirectory() as name:
