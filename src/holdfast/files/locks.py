@@ -134,6 +134,20 @@ class Lock:
         finally:
             os.close(descriptor)
 
+    def is_current(self) -> bool:
+        """Tell whether the path still names what is locked, and not something that took its place since.
+
+        Returns
+        -------
+        bool
+            False also when nothing bears the name any more.
+        """
+        held = os.fstat(self._descriptor)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = os.stat(self.path)
+            return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
+        return False
+
     def _forget(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
