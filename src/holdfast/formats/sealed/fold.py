@@ -19,7 +19,7 @@ from holdfast.formats.sealed.values import Values
 from holdfast.formats.sealed.view import SealedView
 from holdfast.formats.sealed.writer import Role, write_sealed
 
-__all__ = ["attach", "compact", "fold", "is_due", "values_of"]
+__all__ = ["attach", "compact", "fold", "is_due", "keys_of", "values_of"]
 
 # A log is folded when it weighs as much as its base, and at least this: bytes are then written about
 # three times in all, and reading the log never costs more than reading the base.

@@ -7,6 +7,7 @@ was opened and keeps its files open until it is closed.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
 from types import TracebackType
@@ -28,7 +29,7 @@ _SLAB_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024 * 1024
 
 
-class ArrayView:
+class ArrayView(ABC):
     """Be what a lazy array of any origin can do; subclasses give ``shape``, ``dtype`` and ``_take``.
 
     Attributes
@@ -44,9 +45,11 @@ class ArrayView:
     dtype: np.dtype[Any]
     sealed: bool = False
 
+    @abstractmethod
     def _take(self, ranges: list[range]) -> np.ndarray[Any, Any]:
-        raise NotImplementedError
+        """Return a box, given by what to take of each axis in rising order."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close the files."""
 
