@@ -6,6 +6,7 @@ The suites need pytest, and those of formats and faces what these need.
 """
 
 from holdfast.testing.faults import FaultyStorage
+from holdfast.testing.formats import FormatTests
 from holdfast.testing.storage import StorageTests
 
-__all__ = ["FaultyStorage", "StorageTests"]
+__all__ = ["FaultyStorage", "FormatTests", "StorageTests"]

@@ -1,0 +1,307 @@
+"""Arrays of HDF5 files: raw ones read in place, all others through HDF5 a slab at a time.
+
+Owns reading data sets; finds none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d, h5r, h5s, h5t, h5z
+
+from holdfast.errors import MissingDependencyError, MissingFileError, NotFoundError, UnreadableError
+from holdfast.formats.base import SLAB_BYTES, ArrayReader
+from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
+from holdfast.formats.hdf5.types import convert, fitting, has_objects, plain
+from holdfast.formats.rawarray import RawArray, Segment
+from holdfast.formats.slicing import Axis, Index, Selection, slabs
+from holdfast.formats.structures import ArrayStructure
+
+__all__ = ["Hdf5Array", "check_sources", "open_array", "structure_of"]
+
+_MAX_ROW_BYTES = 64 << 20
+_MAX_MEASURED = 1 << 24
+_PATTERN = b"%b"
+
+
+def open_array(files: FileSet, place: Place, dims: tuple[str, ...] | None = None) -> ArrayReader:
+    """Return the reader of a data set.
+
+    Parameters
+    ----------
+    files : FileSet
+        Where further files are opened.
+    place : Place
+        The data set.
+    dims : tuple of str, optional
+        Names of its axes.
+
+    Raises
+    ------
+    UnreadableError
+        A type that has no equal here, or a damaged file.
+    """
+    structure = structure_of(place, dims)
+    segments = _segments(files, place, structure)
+    return Hdf5Array(files, place, structure) if segments is None else RawArray(structure, segments)
+
+
+def structure_of(place: Place, dims: tuple[str, ...] | None = None) -> ArrayStructure:
+    """Return type, shape and blocks of a data set; texts of variable length are measured."""
+    with hdf5_errors(place.opened):
+        dataset = h5py.Dataset(place.object)
+        dtype, inner = _element(dataset.dtype)
+        if dataset.shape is None:
+            return ArrayStructure.build(plain(dtype), (0,))
+        target = _measure(dataset) if has_objects(dtype) else plain(dtype)
+        stored = None if dataset.chunks is None else (*dataset.chunks, *inner)
+        return ArrayStructure.build(target, (*dataset.shape, *inner), stored=stored, dims=dims)
+
+
+def _element(dtype: np.dtype) -> tuple[np.dtype, tuple[int, ...]]:
+    """Take the axes of an array type off an element type."""
+    return (dtype.base, dtype.shape) if dtype.subdtype is not None else (dtype, ())
+
+
+def _measure(dataset: h5py.Dataset) -> np.dtype:
+    """Read texts once to find the longest."""
+    if dataset.size > _MAX_MEASURED:
+        raise UnreadableError(
+            f"{dataset.name}: {dataset.size} texts of variable length are more than are read"
+        )
+    found = fitting(np.empty(0, _element(dataset.dtype)[0]))
+    for part in slabs(Selection.of(..., dataset.shape), 16):
+        found = np.promote_types(found, fitting(_raw(dataset, _index(part.axes))))
+    return found
+
+
+def _raw(dataset: h5py.Dataset, index: tuple[slice, ...]) -> np.ndarray:
+    """Read a slice in the file's own type; references come as the paths they lead to."""
+    value = dataset[index]
+    return _named(dataset, value if isinstance(value, np.ndarray) else np.array(value, dataset.dtype))
+
+
+def _segments(files: FileSet, place: Place, structure: ArrayStructure) -> list[Segment] | None:
+    """Return where the bytes of a data set lie, if they are its elements as they stand."""
+    with hdf5_errors(place.opened):
+        created = place.object.get_create_plist()
+        if created.get_layout() != h5d.CONTIGUOUS or not structure.nbytes:
+            return None
+        if not _is_raw(place.object.get_type(), structure.dtype):
+            return None
+        if created.get_external_count():
+            return _external(files, place, created, structure.nbytes)
+        offset = place.object.get_offset()
+    return None if offset is None else [Segment(place.opened.source, offset, structure.nbytes)]
+
+
+def _is_raw(stored: h5t.TypeID, dtype: np.dtype) -> bool:
+    """Whether elements lie in the file exactly as NumPy has them."""
+    if dtype.kind in "UmM":
+        return False
+    if stored.get_class() == h5t.ARRAY:
+        stored = stored.get_super()
+    if dtype.kind == "S":
+        return bool(stored.get_class() == h5t.STRING and stored.get_size() == dtype.itemsize)
+    if stored.get_class() == h5t.ENUM and dtype.kind in "iu":
+        stored = stored.get_super()
+    return bool(stored.get_size() == dtype.itemsize and h5t.py_create(dtype).equal(stored))
+
+
+def _external(files: FileSet, place: Place, created: Any, size: int) -> list[Segment]:
+    """Return the runs of raw files that hold a data set."""
+    segments = []
+    for number in range(created.get_external_count()):
+        name, offset, length = created.get_external(number)
+        path = files.locate(place.opened, os.fsdecode(name), "storage")
+        source = files.raw(place.opened, path)
+        length = min(length, size)
+        segments.append(Segment(source, offset, length))
+        size -= length
+    return segments
+
+
+class Hdf5Array(ArrayReader):
+    """A data set that HDF5 decodes: chunked, compressed, compact, virtual or converted.
+
+    Parameters
+    ----------
+    files : FileSet
+        Where sources of virtual data sets are found.
+    place : Place
+        The data set.
+    structure : ArrayStructure
+        What `structure_of` returned.
+    """
+
+    def __init__(self, files: FileSet, place: Place, structure: ArrayStructure) -> None:
+        self.structure = structure
+        self._files = files
+        with hdf5_errors(place.opened):
+            created = place.object.get_create_plist()
+            self._is_virtual = created.get_layout() == h5d.VIRTUAL
+        self._place = _reopened(files, place) if self._is_virtual else place
+        self._dataset = h5py.Dataset(self._place.object)
+        self.is_verified = self._place.opened.stream is not None
+        dtype = structure.dtype
+        self._is_direct = self._dataset.dtype == dtype and self._dataset.ndim > 0 and dtype.kind not in "mM"
+        self._filters = [created.get_filter(n) for n in range(created.get_nfilters())]
+
+    def fetch(self, selection: Selection) -> np.ndarray:
+        """Return the selected elements."""
+        out = np.empty(selection.kept_shape, self.structure.dtype)
+        if out.size:
+            self._check(selection)
+            with hdf5_errors(self._place.opened):
+                self._read(selection, out)
+        return out
+
+    def read_into(self, selection: Selection, out: np.ndarray) -> None:
+        """Fill an array of shape `selection.kept_shape`, whole rows of chunks at a time."""
+        if not out.size:
+            return
+        self._check(selection)
+        flat = out.reshape(-1)
+        done = 0
+        for part in self._parts(selection):
+            with hdf5_errors(self._place.opened):
+                self._read(part, flat[done : done + part.size].reshape(part.kept_shape))
+            done += part.size
+
+    def slabs(self, index: Index = ...) -> Iterator[np.ndarray]:
+        """Yield a slice in consecutive flat pieces of C order."""
+        for part in self._parts(Selection.of(index, self.structure.shape)):
+            yield self.fetch(part).reshape(-1)
+
+    def _read(self, selection: Selection, out: np.ndarray) -> None:
+        dataset, rank = self._dataset, len(self._dataset.shape or ())
+        index = _index(selection.axes[:rank])
+        flips = tuple(slice(None, None, -1 if axis.step < 0 else 1) for axis in selection.axes[:rank])
+        is_flipped = any(axis.step < 0 for axis in selection.axes[:rank])
+        if self._is_direct and not is_flipped and out.flags.c_contiguous:
+            dataset.read_direct(out, index)
+            return
+        raw = _raw(dataset, index)
+        inner = tuple(axis.as_slice() for axis in selection.axes[rank:])
+        out[...] = convert(raw, self.structure.dtype)[(*flips, *inner)]
+
+    def _parts(self, selection: Selection) -> Iterator[Selection]:
+        """Cut along whole rows of chunks, so that none is decoded twice; else by size alone."""
+        itemsize, chunks = self.structure.dtype.itemsize, self._dataset.chunks
+        row = itemsize * selection.size // max(selection.kept_shape[0], 1) if selection.axes else 0
+        if not chunks or not row or selection.axes[0].step != 1 or row * chunks[0] > _MAX_ROW_BYTES:
+            yield from slabs(selection, itemsize, SLAB_BYTES)
+            return
+        first, rest = selection.axes[0], selection.axes[1:]
+        rows = max(SLAB_BYTES // row // chunks[0], 1) * chunks[0]
+        at = first.start
+        while at < first.start + first.count:
+            stop = min((at // rows + 1) * rows, first.start + first.count)
+            yield Selection((Axis(at, 1, stop - at, first.dropped), *rest), selection.source)
+            at = stop
+
+    def _check(self, selection: Selection) -> None:
+        """Refuse before reading what HDF5 would answer with fill values or an obscure error."""
+        for number, _, _, name in self._filters:
+            if not _has_filter(number):
+                raise MissingDependencyError(
+                    f"{self._place.opened.path}: {self._dataset.name} is compressed by filter {number} "
+                    f"({name.decode('utf-8', 'replace')}): pip install 'holdfast[hdf5]'"
+                )
+        if self._is_virtual:
+            check_sources(self._files, self._place, selection.axes)
+
+
+def _reopened(files: FileSet, place: Place) -> Place:
+    """Return the same data set in its file as opened by HDF5 itself."""
+    opened = files.by_path(place.opened)
+    if opened is place.opened:
+        return place
+    with hdf5_errors(opened):
+        name = h5py.h5i.get_name(place.object)
+        return Place(opened, h5d.open(opened.file, name))
+
+
+def _has_filter(number: int) -> bool:
+    """Whether HDF5 can decode a filter, with the plug-ins of hdf5plugin if it is installed."""
+    if not h5z.filter_avail(number):
+        try:
+            import hdf5plugin  # noqa: F401  # importing it registers its filters
+        except ImportError:
+            return False
+    return bool(h5z.filter_avail(number))
+
+
+def _index(axes: Sequence[Axis]) -> tuple[slice, ...]:
+    """Return the same elements as slices with positive steps."""
+    return tuple(slice(axis.low, axis.high, abs(axis.step)) for axis in axes)
+
+
+def _named(dataset: h5py.Dataset, raw: np.ndarray) -> np.ndarray:
+    """Put the paths that references lead to in place of the references."""
+    if raw.dtype.kind != "O" or h5py.check_ref_dtype(raw.dtype) is None:
+        return raw
+    names = [_target(dataset, value) for value in raw.reshape(-1)]
+    out = np.empty(len(names), object)
+    out[:] = names
+    return out.reshape(raw.shape)
+
+
+def _target(dataset: h5py.Dataset, value: Any) -> str:
+    try:
+        return (h5r.get_name(value, dataset.id) or b"").decode("utf-8", "backslashreplace") if value else ""
+    except (RuntimeError, ValueError):
+        return ""
+
+
+def check_sources(files: FileSet, place: Place, axes: Sequence[Axis], depth: int = 8) -> None:
+    """Make sure that every source which a slice of a virtual data set needs is there.
+
+    Raises
+    ------
+    MissingFileError, ForbiddenError
+        A source file is absent or lies outside.
+    UnreadableError
+        Virtual data sets that are made of each other.
+    """
+    if not depth:
+        raise UnreadableError(f"{place.opened.path}: virtual data sets are made of each other")
+    with hdf5_errors(place.opened):
+        created = place.object.get_create_plist()
+        if created.get_layout() != h5d.VIRTUAL:
+            return
+        sources = [
+            (created.get_virtual_filename(n), created.get_virtual_dsetname(n), created.get_virtual_vspace(n))
+            for n in range(created.get_virtual_count())
+        ]
+    for name, dataset, space in sources:
+        if _PATTERN.decode() not in name and _is_touched(space, axes):
+            _check_source(files, place, name, dataset, depth)
+
+
+def _check_source(files: FileSet, place: Place, name: str, dataset: str, depth: int) -> None:
+    opened = place.opened if name == "." else files.open_named(place.opened, name, "virtual")
+    try:
+        found = files.find(dataset, files.top(opened))
+    except NotFoundError as error:
+        raise MissingFileError(
+            f"{place.opened.path} needs {dataset!r} of {opened.path}, which has no such data set"
+        ) from error
+    if isinstance(found.object, h5d.DatasetID):
+        whole = [Axis(0, 1, length) for length in found.object.shape or ()]
+        check_sources(files, found, whole, depth - 1)
+
+
+def _is_touched(space: h5s.SpaceID, axes: Sequence[Axis]) -> bool:
+    """Whether the box around a mapping meets the box around a slice."""
+    try:
+        low, high = space.get_select_bounds()
+    except (RuntimeError, ValueError):
+        return True
+    return all(
+        axis.count and a < axis.high and axis.low <= b for a, b, axis in zip(low, high, axes, strict=False)
+    )

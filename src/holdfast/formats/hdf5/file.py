@@ -1,0 +1,72 @@
+"""An open HDF5 file and the arrays in it.
+
+Owns the life of its handles; a reader that was handed out ends with its file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from h5py import h5d
+
+from holdfast.errors import NotFoundError
+from holdfast.formats.base import ArrayReader, OpenFile
+from holdfast.formats.hdf5.arrays import open_array
+from holdfast.formats.hdf5.links import FileSet
+from holdfast.formats.source import Source
+
+__all__ = ["Hdf5File"]
+
+_KEPT_ARRAYS = 256
+
+
+class Hdf5File(OpenFile):
+    """An HDF5 file with everything it leads to.
+
+    Parameters
+    ----------
+    source : Source
+        Its bytes; closed with the file.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._files = FileSet(source)
+        self._arrays: OrderedDict[str, ArrayReader] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def array(self, parameters: Mapping[str, Any]) -> ArrayReader:
+        """Return the data set under ``parameters["dataset"]``.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such data set.
+        MissingFileError, ForbiddenError
+            A file that a link leads to is absent or lies outside.
+        """
+        path = str(parameters.get("dataset", ""))
+        with self._lock:
+            found = self._arrays.get(path)
+            if found is None:
+                found = self._arrays[path] = self._open(path)
+                if len(self._arrays) > _KEPT_ARRAYS:
+                    self._arrays.popitem(last=False)
+            self._arrays.move_to_end(path)
+            return found
+
+    def _open(self, path: str) -> ArrayReader:
+        place = self._files.find(path)
+        if not isinstance(place.object, h5d.DatasetID):
+            raise NotFoundError(f"{self._source.path} has no data set {path!r}")
+        return open_array(self._files, place)
+
+    def close(self) -> None:
+        """Close every handle; a second time does nothing."""
+        with self._lock:
+            self._arrays.clear()
+            self._files.close()
+            self._source.close()

@@ -1,0 +1,98 @@
+"""The CSV format: the contract, types, encodings, and rows that do not fit."""
+
+import numpy as np
+import pytest
+
+from holdfast.errors import InvalidTypeError, UnreadableError
+from holdfast.formats.csv import CSV
+from holdfast.formats.source import Source
+from holdfast.formats.tables import Table
+from holdfast.testing.formats import FormatTests, Sample
+
+TABLE = Table(
+    {
+        "n": np.array([1, -2, 3]),
+        "x": np.array([1.5, np.nan, 1e300]),
+        "ok": np.array([True, False, True]),
+        "name": np.array(["a,b", 'say "hi"', "two\nlines é"]),
+    }
+)
+
+
+class TestCsv(FormatTests):
+    @pytest.fixture
+    def sample(self, tmp_path):
+        path = tmp_path / "a.csv"
+        path.write_bytes(
+            b'n,x,ok,name\n1,1.5,true,"a,b"\n-2,,FALSE,"say ""hi"""\n3,1e300,True,"two\nlines \xc3\xa9"\n'
+        )
+        return Sample(CSV, path, tables=[({}, TABLE)], is_text=True)
+
+
+def read(tmp_path, content, name="a.csv"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with Source(path) as source:
+        description = CSV.describe(source)
+    with CSV.open(Source(path)) as opened:
+        table = opened.table({}).read()
+    assert description.root.structure == table.structure().to_json()
+    return table
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b"a,b\n1,2\n", {"a": [1], "b": [2]}),
+        (b"a;b\n1;2,5\n", {"a": [1], "b": ["2,5"]}),
+        (b"a\tb\n1\t2\n", {"a": [1], "b": [2]}),
+        (b"a,b\r\n1,x\r\n\r\n2,y\r\n", {"a": [1, 2], "b": ["x", "y"]}),
+        (b"a,a,,\n1,2,3,4\n", {"a": [1], "a.1": [2], "column 2": [3], "column 3": [4]}),
+        (b"a,b\n", {"a": [], "b": []}),
+        (b"a\n1_000\n", {"a": ["1_000"]}),
+        (b"a\n99999999999999999999\n", {"a": [1e20]}),
+        (b"\xef\xbb\xbfa\n1\n", {"a": [1]}),
+        ("µ\n1\n".encode("utf-16"), {"µ": [1]}),
+        (b"\xb5\n1\n", {"µ": [1]}),
+        (b"a\nnan\ninf\n", {"a": [np.nan, np.inf]}),
+    ],
+)
+def test_columns_and_types_are_found(tmp_path, content, columns):
+    table = read(tmp_path, content)
+    assert table.columns == tuple(columns)
+    for name, values in columns.items():
+        np.testing.assert_array_equal(table[name], values)
+
+
+def test_a_type_that_changes_after_many_rows_is_found(tmp_path):
+    rows = ["a,b,c"] + [f"{n},{n},{n}" for n in range(70_000)] + ["0.5,x,1"]
+    table = read(tmp_path, "\n".join(rows).encode())
+    assert [table[name].dtype.kind for name in table] == ["f", "U", "i"]
+    assert table["a"][-1] == 0.5
+    assert table["b"][-1] == "x"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"\n\n", "empty"),
+        (b"a,b\n1,2\n3\n", "row 3"),
+        (b"a,b\n1,2,3\n", "3 cells in row 2"),
+        (b'a,b\n1,"2\n', "broken row"),
+        (b'a,b\n1,"2"x\n', "broken row"),
+        (b"a,b\n1," + b"x" * 200_000 + b"\n", "broken row"),
+    ],
+)
+def test_rows_that_do_not_fit_are_an_error_that_says_where(tmp_path, content, message):
+    with pytest.raises(UnreadableError, match=message):
+        read(tmp_path, content)
+
+
+def test_what_is_written_is_read(tmp_path):
+    CSV.write(tmp_path / "b.csv", TABLE)
+    with CSV.open(Source(tmp_path / "b.csv")) as opened:
+        found = opened.table({}).read()
+    assert found.select(["n", "x", "name"]) == TABLE.select(["n", "x", "name"])
+    with pytest.raises(InvalidTypeError):
+        CSV.write(tmp_path / "c.csv", [1, 2])
