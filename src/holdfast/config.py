@@ -37,11 +37,14 @@ class Settings:
         Where databases of directories lie that cannot be written; default the user's state directory.
     timeout_s : float
         How long a client waits for a server to answer, seconds.
+    traceback : str
+        Anything: the command line shows where an error was raised.
     """
 
     api_key: str = field(default="", repr=False)
     state_directory: str = ""
     timeout_s: float = 30.0
+    traceback: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

@@ -9,16 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from holdfast.catalog.client import Container, from_catalog, from_uri
+    from holdfast.catalog.client.container import Container
+    from holdfast.catalog.client.local import from_catalog
+    from holdfast.catalog.client.remote import from_uri
     from holdfast.catalog.downloads import download
 
 __all__ = ["Container", "download", "from_catalog", "from_uri"]
 
 _HOMES = {
-    "Container": "holdfast.catalog.client",
+    "Container": "holdfast.catalog.client.container",
     "download": "holdfast.catalog.downloads",
-    "from_catalog": "holdfast.catalog.client",
-    "from_uri": "holdfast.catalog.client",
+    "from_catalog": "holdfast.catalog.client.local",
+    "from_uri": "holdfast.catalog.client.remote",
 }
 
 

@@ -1,0 +1,202 @@
+"""The files behind nodes: what a server says of them, and how they are fetched and verified.
+
+Names that come from a server become paths only through ``paths``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Self
+
+from holdfast.catalog.client.session import Pairs, Path, Session
+from holdfast.errors import BulkError, HoldfastError, InvalidInputError, MissingFileError, ServerError
+from holdfast.files import make_directories, open_atomic
+from holdfast.hashing import Digest
+from holdfast.paths import join, split_key
+from holdfast.types import Durability, Json, PathLike
+
+__all__ = ["Asset", "export", "fetch", "fetch_asset", "manifest"]
+_LINKS = frozenset({"external", "virtual", "storage"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file or directory that holds data of a node.
+
+    Parameters
+    ----------
+    id : int
+        Its number at this server.
+    location : str
+        Where it lies below the served directory; only the name where the server does not say more.
+    is_directory : bool
+        Whether it is a directory.
+    size : int or None
+        Size in bytes.
+    digest : Digest or None
+        What was recorded; None while pending, and at servers that record none.
+    state : str
+        ``verified``, ``pending``, ``growing``, ``missing``, or ``unknown``.
+    modified_ns : int or None
+        Time of its last change, nanoseconds since the epoch.
+    link : str or None
+        The name by which the node's own file refers to it; None for the node's own file.
+    """
+
+    id: int
+    location: str
+    is_directory: bool = False
+    size: int | None = None
+    digest: Digest | None = None
+    state: str = "unknown"
+    modified_ns: int | None = None
+    link: str | None = None
+
+    @classmethod
+    def read(cls, item: Mapping[str, Json]) -> Self:
+        """Read what a server says of an asset.
+
+        Raises
+        ------
+        ServerError
+            When it is not what it should be.
+        """
+        digest = item.get("digest")
+        kind, _, link = str(item.get("parameter") or "").partition(":")
+        location = item.get("location") or str(item.get("data_uri", "")).rstrip("/").rpartition("/")[2]
+        try:
+            return cls(
+                int(item["id"]),
+                str(location),
+                bool(item.get("is_directory")),
+                None if item.get("size") is None else int(item["size"]),
+                Digest.parse(digest) if digest else None,
+                str(item.get("state") or "unknown"),
+                item.get("modified"),
+                item.get("link") or (link if kind in _LINKS else None),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServerError(
+                f"the server describes a file as {dict(item)!r}, which cannot be read"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The last part of the location."""
+        return self.location.rstrip("/").rpartition("/")[2]
+
+
+def fetch(session: Session, path: Path, assets: Sequence[Asset], directory: PathLike) -> list[FilePath]:
+    """Copy assets into a directory, and return the files that were written.
+
+    Raises
+    ------
+    BulkError
+        All failures together.
+    """
+    make_directories(directory)
+    written: list[FilePath] = []
+    failures: list[Exception] = []
+    for asset in assets:
+        try:
+            written.extend(_fetch_one(session, path, asset, FilePath(directory)))
+        except HoldfastError as error:
+            failures.append(error)
+    if failures:
+        raise BulkError(
+            f"{len(failures)} of {len(assets)} files of {'/'.join(path)!r} were not exported", failures
+        )
+    return written
+
+
+def _fetch_one(session: Session, path: Path, asset: Asset, directory: FilePath) -> Iterator[FilePath]:
+    if asset.state == "missing":
+        raise MissingFileError(
+            f"the file {asset.location!r} is missing at {session.address}; restore it there"
+        )
+    if not asset.is_directory:
+        target = join(directory, [asset.name], "name of a file")
+        fetch_asset(session, path, asset, target)
+        yield target
+        return
+    for parts in manifest(session, path, asset):
+        target = join(directory, parts, "name of a file")
+        make_directories(target.parent)
+        fetch_asset(session, path, asset, target, relative="/".join(parts))
+        yield target
+
+
+def manifest(session: Session, path: Path, asset: Asset) -> list[Path]:
+    """Return the relative paths of the files in an asset that is a directory.
+
+    Raises
+    ------
+    InvalidInputError
+        For a name that would leave the directory.
+    """
+    names = session.get("asset/manifest", path, [("id", str(asset.id))]).get("manifest") or []
+    found = []
+    for name in names:
+        if not isinstance(name, str) or name.startswith("/"):
+            raise InvalidInputError(f"the server names the file {name!r}, which is no relative path; refused")
+        found.append(split_key(name, "name of a file"))
+    return found
+
+
+def fetch_asset(
+    session: Session,
+    path: Path,
+    asset: Asset,
+    target: FilePath,
+    *,
+    relative: str = "",
+    progress: Callable[[int], object] | None = None,
+    durability: Durability = "sync",
+) -> Digest:
+    """Copy one file; what was copied before an interruption is kept, and the whole is verified.
+
+    Parameters
+    ----------
+    session, path, asset
+        What to copy.
+    target : Path
+        Where to; it appears whole or not at all.
+    relative : str, optional
+        The file inside an asset that is a directory.
+    progress : callable, optional
+        Takes the number of bytes that were added.
+    durability : {"sync", "group", "os"}
+        When the file is on the disk.
+
+    Returns
+    -------
+    Digest
+        The digest of the file: the recorded one, or what was computed on arrival.
+
+    Raises
+    ------
+    HashError
+        When the bytes are not what was recorded.
+    TransportError
+        When the connection broke more often than it was mended.
+    """
+    query: Pairs = [("id", str(asset.id)), *([("relative_path", relative)] if relative else [])]
+    is_known = asset.digest is not None and not relative
+    return session.connection.fetch_file(
+        session.route("asset/bytes", path),
+        target,
+        query,
+        digest=asset.digest if is_known else None,
+        size=asset.size if is_known else None,
+        progress=progress,
+        durability=durability,
+    )
+
+
+def export(session: Session, route: str, path: Path, query: Pairs, target: PathLike) -> None:
+    """Save a computed answer as a file that appears whole or not at all."""
+    with open_atomic(target) as out:
+        for piece in session.connection.pieces(session.route(route, path), query):
+            out.write(piece)
