@@ -30,6 +30,7 @@ __all__ = ["CSV", "CsvFile", "CsvFormat", "CsvTable"]
 
 _ROWS = 1 << 16
 _SAMPLE_BYTES = 32 << 20
+_HEADER_CHARACTERS = 1 << 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _BOOLEANS = {"true": True, "false": False}
 
@@ -146,8 +147,7 @@ class _Layout:
     @classmethod
     def of(cls, source: Source) -> _Layout:
         encoding = _encoding(source)
-        line = next(iter(_lines(source, encoding)), "")
-        separator = _separator(line, source)
+        separator = _separator(_first_line(source, encoding), source)
         rows = _rows(_lines(source, encoding), separator, str(source.path))
         header = next((row for row in rows if row), None)
         if header is None:
@@ -194,6 +194,14 @@ def _encoding(source: Source) -> str:
 
 def _lines(source: Source, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedReader(SourceStream(source), 1 << 16), encoding=encoding, newline="")
+
+
+def _first_line(source: Source, encoding: str) -> str:
+    """Return the start of the file, up to the first line's end."""
+    try:
+        return _lines(source, encoding).readline(_HEADER_CHARACTERS)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"{source.path} is not {error.encoding}: {error.reason}") from error
 
 
 def _sample(source: Source, layout: _Layout) -> Iterator[str]:
