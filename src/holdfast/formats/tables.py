@@ -87,7 +87,8 @@ class Table:
         if not isinstance(other, Table):
             return NotImplemented
         return self.columns == other.columns and all(
-            np.array_equal(self[name], other[name], equal_nan=self[name].dtype.kind == "f") for name in self
+            np.array_equal(self[name], other[name], equal_nan=self[name].dtype.kind in "fcmM")
+            for name in self
         )
 
     __hash__ = None  # type: ignore[assignment]  # columns can be changed in place

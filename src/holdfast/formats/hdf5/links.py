@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-from h5py import h5f, h5g, h5l, h5o, h5p
+from h5py import h5f, h5g, h5i, h5l, h5o, h5p
 
 from holdfast.errors import ForbiddenError, HoldfastError, MissingFileError, NotFoundError, UnreadableError
 from holdfast.formats.base import Linked
@@ -195,8 +195,7 @@ class FileSet:
             opened, self._opened = list(self._opened.values()), {}
             raw, self._raw = list(self._raw.values()), {}
         for each in opened:
-            if each.file.valid:
-                each.file.close()
+            _close_handle(each.file)
             if each is not self.root:
                 each.source.close()
         for source in raw:
@@ -266,14 +265,40 @@ def _open(source: Source, stream: SourceStream | None) -> OpenedFile:
     at = find_signature(source)
     if at is None:
         raise UnreadableError(f"{source.path} {_what_is_it(source)}")
+    flags = h5f.ACC_RDONLY | (h5f.ACC_SWMR_READ if _is_swmr(source, at) else 0)
+    with hdf5_errors(OpenedFile(source, None, stream)):
+        return OpenedFile(source, _open_handle(source, stream, flags), stream)
+
+
+def _open_handle(source: Source, stream: SourceStream | None, flags: int) -> h5f.FileID:
+    """Open as HDF5 opens sources of virtual data sets, else as h5py does: the same file must agree."""
+    path = os.fsencode(source.path)
+    try:
+        return h5f.open(path, flags, _access(stream, h5f.CLOSE_WEAK))
+    except OSError as error:
+        if "close degree" not in str(error):
+            raise
+        return h5f.open(path, flags, _access(stream, h5f.CLOSE_STRONG))
+
+
+def _access(stream: SourceStream | None, degree: int) -> h5p.PropFAID:
     access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    access.set_fclose_degree(degree)
     access.set_file_locking(False, True)
     if stream is not None:
         access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
-    flags = h5f.ACC_RDONLY | (h5f.ACC_SWMR_READ if _is_swmr(source, at) else 0)
-    with hdf5_errors(OpenedFile(source, None, stream)):
-        return OpenedFile(source, h5f.open(os.fsencode(source.path), flags, access), stream)
+    return access
+
+
+def _close_handle(file: h5f.FileID) -> None:
+    """Close a file with all that is open in it, also what a reader still holds."""
+    if not file.valid:
+        return
+    kinds = h5f.OBJ_DATASET | h5f.OBJ_GROUP | h5f.OBJ_ATTR | h5f.OBJ_DATATYPE
+    for each in h5f.get_obj_ids(file, kinds | h5f.OBJ_LOCAL):
+        while each.valid:
+            h5i.dec_ref(each)
+    file.close()
 
 
 def _is_swmr(source: Source, at: int) -> bool:

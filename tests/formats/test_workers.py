@@ -1,0 +1,157 @@
+"""Probe workers: answers, and files that crash, hang or exhaust them."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from holdfast.formats.probe import Job, probe_file
+from holdfast.formats.workers import ProbePool
+from holdfast.hashing import hash_blocks
+
+PLUGIN = """
+import os, time
+from holdfast.formats.base import Described, Description, Format
+
+class Trap(Format):
+    name, media_types, suffixes = "trap", ("application/x-trap",), (".trap",)
+    def sniff(self, head, source):
+        return head.startswith(b"TRAP")
+    def describe(self, source):
+        kind = source.head()[4:].decode()
+        if kind == "crash":
+            os.abort()
+        if kind == "exit":
+            os._exit(3)
+        if kind == "hang":
+            time.sleep(100)
+        if kind == "raise":
+            raise ZeroDivisionError("what a plug-in may raise")
+        if kind == "memory":
+            bytearray(1 << 40)
+        if kind == "surrogate":
+            return Description(Described("", "bytes", {"a": "\\ud800"}), self.media_types[0])
+        return Description(Described("", "bytes", {"ok": True}), self.media_types[0])
+
+TRAP = Trap()
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    """A package of a third party with a format, found by its entry point."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "trap_format.py").write_text(PLUGIN)
+    (site / "trap_format-1.dist-info").mkdir()
+    (site / "trap_format-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: trap-format\nVersion: 1\n"
+    )
+    (site / "trap_format-1.dist-info" / "entry_points.txt").write_text(
+        "[holdfast.formats]\ntrap = trap_format:TRAP\n"
+    )
+    sys.path.insert(0, str(site))
+    yield site
+    sys.path.remove(str(site))
+
+
+@pytest.fixture
+def pool():
+    # A second thread makes workers start as fresh processes, which see the plug-in.
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    made = ProbePool(workers=2, timeout_s=5)
+    yield made
+    made.close()
+    stop.set()
+    thread.join()
+
+
+def test_every_file_gets_an_answer_whatever_the_others_do(plugin, pool, tmp_path):
+    kinds = ["crash", "fine", "exit", "raise", "memory", "surrogate", *["fine"] * 30]
+    jobs = []
+    for number, kind in enumerate(kinds):
+        path = tmp_path / f"{number}.trap"
+        path.write_text("TRAP" + kind)
+        jobs.append(Job(path))
+    found = {int(job.path.stem): probed for job, probed in pool.map(jobs)}
+    assert len(found) == len(kinds)
+    for number, kind in enumerate(kinds):
+        failure = found[number].failure
+        assert (failure is None) == (kind == "fine"), (kind, failure)
+    assert "signal 6" in found[0].failure.message
+    assert "exit code 3" in found[2].failure.message
+    assert "ZeroDivisionError" in found[3].failure.message
+
+
+def test_a_file_that_hangs_is_given_up(plugin, tmp_path):
+    pool = ProbePool(workers=1, timeout_s=1.5)
+    for name, kind in [("a", "hang"), ("b", "fine"), ("c", "hang")]:
+        (tmp_path / f"{name}.trap").write_text("TRAP" + kind)
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    began = time.monotonic()
+    found = dict(pool.map([Job(tmp_path / f"{name}.trap") for name in "abc"]))
+    pool.close()
+    stop.set()
+    thread.join()
+    codes = {job.path.stem: probed.failure and probed.failure.code for job, probed in found.items()}
+    assert codes == {"a": "time-limit", "b": None, "c": "time-limit"}
+    assert time.monotonic() - began < 30
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(3)
+    (tmp_path / "b.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "c.csv").write_text("x,y\n1\n")
+    (tmp_path / "empty.h5").write_bytes(b"")
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("hello")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder.h5").mkdir()
+    return tmp_path
+
+
+def test_answers_are_those_of_this_process_and_carry_digests(pool, mixed):
+    paths = sorted([*mixed.iterdir(), mixed / "absent"])
+    found = {job.path: probed for job, probed in pool.map(Job(path, is_hashed=True) for path in paths)}
+    assert set(found) == set(paths)
+    for path, probed in found.items():
+        assert probed == probe_file(path, is_hashed=True)
+        if path.is_file():
+            with open(path, "rb") as file:
+                assert probed.digests() == hash_blocks(file)
+    assert {path.name for path, probed in found.items() if probed.failure is None} == {
+        "a.h5",
+        "b.csv",
+        os.fsdecode(b"caf\xe9.txt"),
+    }
+
+
+def test_an_abandoned_run_leaves_no_process(pool, mixed):
+    for _ in pool.map(Job(mixed / "b.csv") for _ in range(200)):
+        break
+    pool.close()
+    assert not children()
+
+
+def test_a_forked_worker_keeps_nothing_open(tmp_path, mixed):
+    pool = ProbePool(workers=1)
+    with open(tmp_path / "held", "wb"):
+        list(pool.map([Job(mixed / "b.csv")]))
+        for child in children():
+            held = {os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")}
+            assert not any("held" in target for target in held)
+    pool.close()
+    assert not children()
+
+
+def children():
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
