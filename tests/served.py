@@ -55,21 +55,39 @@ def served(*arguments: object, timeout_s: float = 60, **settings: str) -> Iterat
     watchdog = threading.Timer(timeout_s, process.kill)
     watchdog.start()
     try:
-        yield Served(address(process), KEY, process)
+        url = address(process)
+        with drained(process):
+            yield Served(url, KEY, process)
+            stop(process)
     finally:
         watchdog.cancel()
-        stop(process)
+        if process.poll() is None:
+            process.kill()
+            process.wait(timeout=15)
+
+
+@contextlib.contextmanager
+def drained(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Keep reading what a server says, so that it never waits for a full pipe; end it with the block."""
+    assert process.stdout is not None
+    reader = threading.Thread(target=process.stdout.read, daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        reader.join(timeout=15)
+        process.stdout.close()
 
 
 def address(process: subprocess.Popen[str]) -> str:
-    """Read the output up to the line that names the address; a thread drains what follows."""
+    """Read the output up to the line that names the address."""
     assert process.stdout is not None
     said = []
     for line in process.stdout:
         said.append(line)
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
         if found:
-            threading.Thread(target=process.stdout.read, daemon=True).start()
             return found[0]
     raise AssertionError("the server said no address:\n" + "".join(said))
 
