@@ -162,7 +162,7 @@ def test_description_of_a_type_survives_json(dtype):
         (number for number in range(3)),
         lambda: 1,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_held_is_a_type_error(value):
     with pytest.raises(TypeError):
