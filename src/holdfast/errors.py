@@ -35,6 +35,7 @@ __all__ = [
     "NotAStoreError",
     "NotAcceptableError",
     "NotFoundError",
+    "OldFormatError",
     "OutOfRangeError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
@@ -270,6 +271,13 @@ class NewerFormatError(HoldfastError, ValueError):
     """Say that a file was written by a newer release, and which one can read it."""
 
     code = "newer-format"
+    status = 409
+
+
+class OldFormatError(HoldfastError, ValueError):
+    """Say that a file was written by an older release and must be upgraded first."""
+
+    code = "old-format"
     status = 409
 
 
