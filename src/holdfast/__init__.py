@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from holdfast.types import VERSION as __version__
+
 if TYPE_CHECKING:
     from holdfast.analysis import AnalysisClient, LocalAnalysisClient
     from holdfast.archive import Archive
@@ -35,8 +37,6 @@ __all__ = [
     "from_uri",
     "index",
 ]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AnalysisClient": "holdfast.analysis",

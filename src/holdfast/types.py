@@ -20,7 +20,11 @@ __all__ = [
     "Json",
     "PathLike",
     "Scope",
+    "VERSION",
 ]
+
+VERSION = "0.1.0"
+"""The release: what files that we write say of their origin, and ``holdfast.__version__``."""
 
 Json: TypeAlias = Any
 """A JSON value: None, bool, int, float, str, list or dict with str keys."""

@@ -13,8 +13,8 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import holdfast
 from holdfast.errors import NewerFormatError, OldFormatError, UnreadableError
+from holdfast.types import VERSION
 
 __all__ = ["Schema", "about", "check", "run_script", "set_about"]
 
@@ -67,7 +67,7 @@ class Schema:
                 run_script(connection, step)
         set_about(connection, "format", self.format)
         set_about(connection, "version", str(self.version))
-        set_about(connection, "release", holdfast.__version__)
+        set_about(connection, "release", VERSION)
         set_about(connection, "reader_features", json.dumps(self.reader_features))
         set_about(connection, "writer_features", json.dumps(self.writer_features))
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -128,6 +128,7 @@ def check(connection: sqlite3.Connection, schema: Schema, path: str, *, writing:
     Raises
     ------
     UnreadableError
+    from holdfast.types import VERSION
         For another kind of file.
     NewerFormatError
         For a newer version or an unknown feature; the release that wrote it is named.
@@ -145,7 +146,7 @@ def check(connection: sqlite3.Connection, schema: Schema, path: str, *, writing:
     if version > schema.version or _unknown_features(facts, schema, writing=writing):
         raise NewerFormatError(
             f"{path} has version {version} of {schema.format}, written by Holdfast {release}; "
-            f"this is {holdfast.__version__}: install holdfast>={release}",
+            f"this is {VERSION}: install holdfast>={release}",
             release=release,
         )
     if version < schema.version:
