@@ -24,7 +24,7 @@ def read(path, name, index=..., **options):
 
 def linked(path, **options):
     with Source(path, **options) as source:
-        return {(each.name, each.kind, each.is_present) for each in HDF5.describe(source).linked}
+        return {(each.name, each.kind, each.is_present) for each in HDF5.describe(source).root.linked}
 
 
 def write(path, **arrays):
@@ -259,3 +259,24 @@ def test_reading_takes_no_lock_so_that_a_writer_can_always_open(tmp_path):
     with open(path, "rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         np.testing.assert_array_equal(read(path, "data"), FRAMES)
+
+
+def test_every_node_names_the_files_that_reading_it_opens(served):
+    virtual(served / "middle.h5", "frames.h5")
+    layout = h5py.VirtualLayout((4, 2, 3), "i8")
+    layout[...] = h5py.VirtualSource("middle.h5", "v", shape=(4, 2, 3))
+    with h5py.File(served / "top.h5", "w") as file:
+        file["plain"] = 1
+        file.create_virtual_dataset("nested", layout)
+        file["link"] = h5py.ExternalLink("frames.h5", "data")
+        file["absent"] = h5py.ExternalLink("gone.h5", "data")
+    root = describe(Sample(HDF5, served / "top.h5"))
+    named = {node.key: {each.name for each in node.linked} for node in nodes(root)}
+    assert named == {
+        "": {"middle.h5", "frames.h5", "gone.h5"},
+        "plain": set(),
+        "nested": {"middle.h5", "frames.h5"},
+        "link": {"frames.h5"},
+        "absent": {"gone.h5"},
+    }
+    np.testing.assert_array_equal(read(served / "top.h5", "nested"), FRAMES)

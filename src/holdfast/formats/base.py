@@ -38,37 +38,6 @@ SLAB_BYTES = 8 << 20
 """How much is read at once, so that other threads get their turn and memory stays bounded."""
 
 
-@dataclass(slots=True)
-class Described:
-    """One node found in a file.
-
-    Parameters
-    ----------
-    key : str
-        Name among its siblings; empty for the file itself.
-    family : "array", "table", "container" or "bytes"
-        Kind of structure.
-    metadata : dict
-        JSON values only.
-    structure : dict, optional
-        Structure in the wire form; None for containers and bytes.
-    specs : list of str
-        Names of specs.
-    parameters : dict
-        What `OpenFile.array` or `OpenFile.table` needs to find it again.
-    children : list of Described
-        Nodes below.
-    """
-
-    key: str
-    family: Family
-    metadata: dict[str, Any] = field(default_factory=dict)
-    structure: dict[str, Any] | None = None
-    specs: list[str] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
-    children: list[Described] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Linked:
     """A file that another one names: what it was called there, and where it is.
@@ -92,12 +61,45 @@ class Linked:
 
 
 @dataclass(slots=True)
+class Described:
+    """One node found in a file.
+
+    Parameters
+    ----------
+    key : str
+        Name among its siblings; empty for the file itself.
+    family : "array", "table", "container" or "bytes"
+        Kind of structure.
+    metadata : dict
+        JSON values only.
+    structure : dict, optional
+        Structure in the wire form; None for containers and bytes.
+    specs : list of str
+        Names of specs.
+    parameters : dict
+        What `OpenFile.array` or `OpenFile.table` needs to find it again.
+    linked : list of Linked
+        Other files that reading it opens.
+    children : list of Described
+        Nodes below.
+    """
+
+    key: str
+    family: Family
+    metadata: dict[str, Any] = field(default_factory=dict)
+    structure: dict[str, Any] | None = None
+    specs: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    linked: list[Linked] = field(default_factory=list)
+    children: list[Described] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Description:
-    """What a file holds, and which other files reading it opens."""
+    """What a file holds; the root's `linked` names every other file that reading any of it opens."""
 
     root: Described
     media_type: str
-    linked: list[Linked] = field(default_factory=list)
 
 
 class ArrayReader(ABC):

@@ -11,21 +11,21 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5r, h5s, h5t, h5z
+from h5py import h5d, h5r, h5t, h5z
 
-from holdfast.errors import MissingDependencyError, MissingFileError, NotFoundError, UnreadableError
+from holdfast.errors import MissingDependencyError, UnreadableError
 from holdfast.formats.base import SLAB_BYTES, ArrayReader
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
+from holdfast.formats.hdf5.sources import check_sources
 from holdfast.formats.hdf5.types import convert, fitting, has_objects, plain
 from holdfast.formats.rawarray import RawArray, Segment
 from holdfast.formats.slicing import Axis, Index, Selection, slabs
 from holdfast.formats.structures import ArrayStructure
 
-__all__ = ["Hdf5Array", "check_sources", "open_array", "structure_of"]
+__all__ = ["Hdf5Array", "open_array", "structure_of"]
 
 _MAX_ROW_BYTES = 64 << 20
 _MAX_MEASURED = 1 << 24
-_PATTERN = b"%b"
 
 
 def open_array(files: FileSet, place: Place, dims: tuple[str, ...] | None = None) -> ArrayReader:
@@ -256,52 +256,3 @@ def _target(dataset: h5py.Dataset, value: Any) -> str:
         return (h5r.get_name(value, dataset.id) or b"").decode("utf-8", "backslashreplace") if value else ""
     except (RuntimeError, ValueError):
         return ""
-
-
-def check_sources(files: FileSet, place: Place, axes: Sequence[Axis], depth: int = 8) -> None:
-    """Make sure that every source which a slice of a virtual data set needs is there.
-
-    Raises
-    ------
-    MissingFileError, ForbiddenError
-        A source file is absent or lies outside.
-    UnreadableError
-        Virtual data sets that are made of each other.
-    """
-    if not depth:
-        raise UnreadableError(f"{place.opened.path}: virtual data sets are made of each other")
-    with hdf5_errors(place.opened):
-        created = place.object.get_create_plist()
-        if created.get_layout() != h5d.VIRTUAL:
-            return
-        sources = [
-            (created.get_virtual_filename(n), created.get_virtual_dsetname(n), created.get_virtual_vspace(n))
-            for n in range(created.get_virtual_count())
-        ]
-    for name, dataset, space in sources:
-        if _PATTERN.decode() not in name and _is_touched(space, axes):
-            _check_source(files, place, name, dataset, depth)
-
-
-def _check_source(files: FileSet, place: Place, name: str, dataset: str, depth: int) -> None:
-    opened = place.opened if name == "." else files.open_named(place.opened, name, "virtual")
-    try:
-        found = files.find(dataset, files.top(opened))
-    except NotFoundError as error:
-        raise MissingFileError(
-            f"{place.opened.path} needs {dataset!r} of {opened.path}, which has no such data set"
-        ) from error
-    if isinstance(found.object, h5d.DatasetID):
-        whole = [Axis(0, 1, length) for length in found.object.shape or ()]
-        check_sources(files, found, whole, depth - 1)
-
-
-def _is_touched(space: h5s.SpaceID, axes: Sequence[Axis]) -> bool:
-    """Whether the box around a mapping meets the box around a slice."""
-    try:
-        low, high = space.get_select_bounds()
-    except (RuntimeError, ValueError):
-        return True
-    return all(
-        axis.count and a < axis.high and axis.low <= b for a, b, axis in zip(low, high, axes, strict=False)
-    )

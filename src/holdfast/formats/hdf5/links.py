@@ -83,6 +83,7 @@ class FileSet:
         self._lock = threading.RLock()
         self._opened: dict[tuple[Path, bool], OpenedFile] = {}
         self._raw: dict[Path, Source] = {}
+        self._noticed: list[dict[Linked, None]] = []
         self.linked: dict[tuple[str, str, str], Linked] = {}
         self.root = self._keep((source.path, True), source)
 
@@ -164,8 +165,19 @@ class FileSet:
         self._remember(Linked(name, kind, str(path), is_present=True))
         return path
 
+    @contextmanager
+    def noticing(self) -> Iterator[dict[Linked, None]]:
+        """Give a set, ordered, of every file named inside the block, and in the blocks around it so far."""
+        self._noticed.append(dict(self._noticed[-1]) if self._noticed else {})
+        try:
+            yield self._noticed[-1]
+        finally:
+            self._noticed.pop()
+
     def _remember(self, linked: Linked) -> None:
         self.linked[linked.kind, linked.name, linked.path] = linked
+        if self._noticed:
+            self._noticed[-1][linked] = None
 
     def _walk(self, place: Place, path: str, left: int) -> Place:
         if path.startswith("/"):

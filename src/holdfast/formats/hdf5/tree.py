@@ -5,7 +5,6 @@ Owns the walk and what is collected into the file's own metadata; reads single v
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import h5py
@@ -14,9 +13,10 @@ from h5py import h5a, h5d, h5g, h5o
 
 from holdfast.errors import HoldfastError, InvalidInputError
 from holdfast.formats.base import Described, Description
-from holdfast.formats.hdf5.arrays import Hdf5Array, check_sources, structure_of
+from holdfast.formats.hdf5.arrays import Hdf5Array, structure_of
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
 from holdfast.formats.hdf5.scales import PHANTOM, axis_names, mark_datasets
+from holdfast.formats.hdf5.sources import check_sources, find_sources
 from holdfast.formats.hdf5.types import convert, enum_names, fitting
 from holdfast.formats.metadata import MAX_TEXT_BYTES, Metadata, clean_text
 from holdfast.formats.source import Source
@@ -53,7 +53,8 @@ def describe(source: Source, media_type: str) -> Description:
         walk = _Walk(files)
         root = walk.group("", files.top(files.root), ())
         root.metadata = walk.file_metadata(root.metadata)
-        return Description(root, media_type, list(files.linked.values()))
+        root.linked = list(files.linked.values())
+        return Description(root, media_type)
     finally:
         files.close()
 
@@ -110,6 +111,13 @@ class _Walk:
         if self._left < 0:
             self._unlisted.append("/".join((*path, key)))
             return None
+        with self._files.noticing() as linked:
+            node = self._linked_child(parent, name, key, path)
+        if node is not None:
+            node.linked = list(linked)
+        return node
+
+    def _linked_child(self, parent: Place, name: bytes, key: str, path: tuple[str, ...]) -> Described | None:
         try:
             place = self._files.open_link(parent, name)
             if isinstance(place.object, h5g.GroupID):
@@ -124,7 +132,7 @@ class _Walk:
         metadata = _attributes(place)
         try:
             structure = structure_of(place, axis_names(place))
-            self._link_sources(place, structure)
+            find_sources(self._files, place)
         except HoldfastError as error:
             return _broken(key, path, error, metadata)
         names = enum_names(h5py.Dataset(place.object).dtype)
@@ -142,23 +150,6 @@ class _Walk:
             return
         if not isinstance(value, str | bytes) or len(clean_text(value)) <= MAX_TEXT_BYTES:
             self._collected.put(path, value)
-
-    def _link_sources(self, place: Place, structure: ArrayStructure) -> None:
-        """Find every file that holds the data, so that it is listed even when it is absent."""
-        with hdf5_errors(place.opened):
-            created = place.object.get_create_plist()
-            layout = created.get_layout()
-            stored = [created.get_external(n)[0] for n in range(created.get_external_count())]
-            sources = created.get_virtual_count() if layout == h5d.VIRTUAL else 0
-            names = {created.get_virtual_filename(n) for n in range(sources)} - {"."}
-        for name, kind in [(os.fsdecode(name), "storage") for name in stored] + [
-            (n, "virtual") for n in sorted(names)
-        ]:
-            try:
-                self._files.locate(place.opened, name, kind)
-            except HoldfastError:
-                # Reading the data says so; the node is listed with what is known of it.
-                continue
 
 
 def _one_value(files: FileSet, place: Place, structure: ArrayStructure) -> Any:
