@@ -25,9 +25,11 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _LONGEST_CELL = 60
 
 
-def line(text: str = "") -> None:
-    """Print one line of an answer on standard output."""
+def line(text: str = "", *, flush: bool = False) -> None:
+    """Print one line of an answer on standard output; `flush` shows it at once, also in a pipe."""
     sys.stdout.write(f"{text}\n")
+    if flush:
+        sys.stdout.flush()
 
 
 def note(text: str) -> None:

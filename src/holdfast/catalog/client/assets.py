@@ -14,7 +14,7 @@ from holdfast.catalog.client.session import Pairs, Path, Session
 from holdfast.errors import BulkError, HoldfastError, InvalidInputError, MissingFileError, ServerError
 from holdfast.files import make_directories, open_atomic
 from holdfast.hashing import Digest
-from holdfast.paths import join, split_key
+from holdfast.paths import join, parse_key
 from holdfast.types import Durability, Json, PathLike
 
 __all__ = ["Asset", "export", "fetch", "fetch_asset", "manifest"]
@@ -139,9 +139,9 @@ def manifest(session: Session, path: Path, asset: Asset) -> list[Path]:
     names = session.get("asset/manifest", path, [("id", str(asset.id))]).get("manifest") or []
     found = []
     for name in names:
-        if not isinstance(name, str) or name.startswith("/"):
+        if not isinstance(name, str):
             raise InvalidInputError(f"the server names the file {name!r}, which is no relative path; refused")
-        found.append(split_key(name, "name of a file"))
+        found.append(parse_key(name, "name of a file"))
     return found
 
 

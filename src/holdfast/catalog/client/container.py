@@ -8,7 +8,7 @@ from typing import Any, Self
 from holdfast.catalog.client.listing import Listing
 from holdfast.catalog.client.node import Node, make_node
 from holdfast.catalog.client.session import Pairs, Path, Session
-from holdfast.errors import InvalidInputError, InvalidTypeError, NotFoundError, ServerError
+from holdfast.errors import InvalidInputError, InvalidTypeError, NotFoundError
 from holdfast.paths import parse_key, split_key
 from holdfast.queries import And, Everything, KeyLookup, Query, to_filters
 from holdfast.types import Json
@@ -190,20 +190,8 @@ class Container(Node, Mapping[str, Node]):
 
     @staticmethod
     def path_of(item: Json) -> Path:
-        """Return the path of an entry from its description.
-
-        Raises
-        ------
-        ServerError
-            When the description is none.
-        """
-        try:
-            path = (*(key for key in item["attributes"]["ancestors"] if key), item["id"])
-        except (KeyError, TypeError) as error:
-            raise ServerError("the server lists an entry without its id and ancestors") from error
-        if not all(isinstance(key, str) for key in path):
-            raise ServerError(f"the server lists an entry under {path!r}, which is no path")
-        return path
+        """Return the path of an entry from its description."""
+        return (*(key for key in item["attributes"]["ancestors"] if key), item["id"])
 
     def _key(self, path: Path) -> str:
         return "/".join(path[len(self.path) :])

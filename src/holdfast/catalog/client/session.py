@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from holdfast.catalog.client.wire import check
 from holdfast.errors import ServerError
+from holdfast.hashing import hash_bytes
 from holdfast.http.client import Connection
 from holdfast.types import Json
 
@@ -67,8 +69,15 @@ class Session:
     @property
     def uid(self) -> str | None:
         """The catalog's uid, which its downloads keep; None for a server of another kind."""
-        own = (self.about.get("meta") or {}).get("holdfast") or {}
-        return own.get("uid")
+        meta = self.about.get("meta")
+        own = meta.get("holdfast") if isinstance(meta, dict) else None
+        uid = own.get("uid") if isinstance(own, dict) else None
+        return uid if isinstance(uid, str) else None
+
+    @property
+    def name(self) -> str:
+        """What tells this catalog from others: its uid, or a digest of the address where it has none."""
+        return self.uid or str(hash_bytes(self.address.encode()))
 
     def get(self, route: str, path: Path, query: Pairs = ()) -> dict[str, Json]:
         """Return the answer of a route for a node.
@@ -106,7 +115,7 @@ class Session:
             When there is none.
         """
         query = [("include_data_sources", "true")] if sources else []
-        return _object(self.get("metadata", path, query).get("data"), "description of a node")
+        return check(self.get("metadata", path, query).get("data"), f"the node {'/'.join(path) or '/'!r}")
 
     def pages(self, route: str, path: Path, query: Pairs, start: int, stop: int | None) -> Iterator[Json]:
         """Give the entries start … stop of a listing, in as many pages as it takes.
@@ -132,17 +141,27 @@ class Session:
         while wanted is None or wanted > 0:
             size = PAGE if wanted is None else min(PAGE, wanted)
             answer = self.get(route, path, [*query, *place, ("page[limit]", str(size))])
-            entries = answer.get("data") or []
-            yield from entries
-            place = _next_place(answer)
+            entries = _entries(answer)
+            for entry in entries:
+                yield check(entry, f"an entry of {'/'.join(path) or '/'!r}")
+            before, place = place, _next_place(answer)
             if not place or not entries:
                 return
+            if place == before:
+                raise ServerError(
+                    f"the server's listing of {'/'.join(path) or '/'!r} does not go on; ask again"
+                )
             wanted = None if wanted is None else wanted - len(entries)
 
     def count(self, route: str, path: Path, query: Pairs) -> int:
         """Return the number of entries of a listing."""
         answer = self.get(route, path, [*query, ("fields", "count")])
-        return int(answer["meta"]["count"])
+        try:
+            return int(answer["meta"]["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServerError(
+                f"the server does not count the entries of {'/'.join(path) or '/'!r}"
+            ) from error
 
 
 def split_address(url: str) -> tuple[str, Path]:
@@ -170,10 +189,18 @@ def split_address(url: str) -> tuple[str, Path]:
     return urlunsplit(parts._replace(path=prefix.rstrip("/"), fragment="")), keys
 
 
+def _entries(answer: dict[str, Json]) -> list[Json]:
+    found = answer.get("data") or []
+    if not isinstance(found, list):
+        raise ServerError("the server's listing is no list; is this the address of a catalog?")
+    return found
+
+
 def _next_place(answer: dict[str, Json]) -> Pairs:
     """Return where the next page starts, as the server's own link says."""
-    link = (answer.get("links") or {}).get("next")
-    if not link:
+    links = answer.get("links")
+    link = links.get("next") if isinstance(links, dict) else None
+    if not isinstance(link, str):
         return []
     return [pair for pair in parse_qsl(urlsplit(link).query) if pair[0] in {"page[cursor]", "page[offset]"}]
 

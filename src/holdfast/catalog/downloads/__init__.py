@@ -1,0 +1,132 @@
+"""Take data home: the files themselves, verified, and a ``catalog.db`` with all that is known of them.
+
+>>> from holdfast.catalog.downloads import download
+>>> download.__name__
+'download'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
+
+from holdfast import console
+from holdfast.catalog.client.assets import manifest
+from holdfast.catalog.client.node import Node
+from holdfast.catalog.client.session import Path
+from holdfast.catalog.downloads.facts import write_facts
+from holdfast.catalog.downloads.placing import Placing, place
+from holdfast.catalog.downloads.selection import select
+from holdfast.catalog.downloads.staging import staged
+from holdfast.catalog.downloads.transfer import Arrived, Transfer, transfer
+from holdfast.errors import InvalidTypeError
+from holdfast.reports import Report
+from holdfast.types import PathLike
+
+__all__ = ["download"]
+
+Progress = Callable[[int, int], object]
+
+
+def download(
+    source: Node,
+    destination: PathLike,
+    *,
+    workers: int = 4,
+    progress: bool | Progress = True,
+) -> Report:
+    """Copy data and what is known of it into a directory that can be moved, served and opened again.
+
+    Parameters
+    ----------
+    source : Node
+        A search result, a container, or any other node; all below it goes along.
+    destination : path-like
+        Gets ``catalog.db`` and ``data/``, which mirrors the paths of the catalog. It must not exist, be
+        empty, or be an earlier download of the same catalog, which is then brought up to date: what is
+        unchanged does not travel again, nodes that a fully downloaded container has no more go, and other
+        files of yours stay.
+    workers : int, default 4
+        Files at a time.
+    progress : bool or callable, default True
+        True shows a bar where standard error is a terminal; a callable takes bytes done and bytes in all.
+
+    Returns
+    -------
+    Report
+        ``checked`` counts the files. Notes name files that others refer to and that were absent at the source
+        already, and files for which the source had recorded no digest: theirs was computed on arrival.
+
+    Raises
+    ------
+    BulkError
+        All failures together (an ExceptionGroup): damaged, missing, unreachable or unwritable files. The
+        destination is untouched; the same call goes on where it stopped.
+    AlreadyExistsError
+        When the destination holds something else.
+    InvalidInputError
+        When the server gives names that are no file names or lead outside.
+    BusyError
+        When another download to the same destination is going on.
+
+    Notes
+    -----
+    Everything grows in a hidden directory beside the destination and appears in one step.
+
+    References
+    ----------
+    Seed 4: ``download(client.search(...), "stuff/")``.
+    """
+    if not isinstance(source, Node):
+        raise InvalidTypeError(
+            f"{source!r} is no node; give a search result, a container or a node of a catalog"
+        )
+    session = source.session
+    with staged(destination, session.name) as staging:
+        selection = select(source)
+        placing = place(selection.nodes, lambda path, asset: manifest(session, path, asset))
+        earlier = staging.earlier / "data" if staging.earlier else None
+        with _shown(progress, _total(placing)) as advance:
+            job = Transfer(session, staging.data, staging.incoming, earlier, advance)
+            arrived = transfer(job, placing.files, workers)
+        staging.clear_database()
+        dropped = write_facts(staging, session, selection, placing, arrived)
+        staging.publish(dropped)
+    return _report(placing, arrived)
+
+
+def _total(placing: Placing) -> int:
+    return sum({wanted.asset.id: wanted.asset.size or 0 for wanted in placing.files.values()}.values())
+
+
+def _shown(progress: bool | Progress, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    """Return what shows the progress; it takes the bytes that were added."""
+    if progress is True:
+        return console.progress("download", total)
+    return nullcontext(_Counter(progress, total) if callable(progress) else lambda count: None)
+
+
+class _Counter:
+    """Add up bytes of many threads and tell a listener."""
+
+    def __init__(self, tell: Progress, total: int) -> None:
+        self._tell = tell
+        self._total = total
+        self._done = 0
+        self._lock = Lock()
+
+    def __call__(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            self._tell(self._done, self._total)
+
+
+def _report(placing: Placing, arrived: Mapping[Path, Arrived]) -> Report:
+    notes = [f"absent at the source already: {location}" for location in placing.absent]
+    notes += [
+        f"digest computed on arrival, none was recorded: {'/'.join(target)}"
+        for target, facts in arrived.items()
+        if not facts.is_verified
+    ]
+    return Report(len(arrived), [], notes)

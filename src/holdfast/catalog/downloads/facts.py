@@ -1,0 +1,195 @@
+"""What is known of downloaded files: nodes, metadata, structures and digests, written to ``catalog.db``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from holdfast.catalog.client.assets import Asset
+from holdfast.catalog.client.session import Path, Session
+from holdfast.catalog.downloads.placing import Placing
+from holdfast.catalog.downloads.selection import Selection
+from holdfast.catalog.downloads.staging import DATABASE, MARK, Staging
+from holdfast.catalog.downloads.transfer import Arrived
+from holdfast.database import ROOT, AssetState, Database, NewAsset, NewNode, NewSource, backup
+from holdfast.types import Json
+
+__all__ = ["write_facts"]
+
+_PAGE = 1000
+# Their structure is what lies below them, which the database counts itself.
+_WITHOUT_STRUCTURE = frozenset({"container", "bytes"})
+
+
+def write_facts(
+    staging: Staging,
+    session: Session,
+    selection: Selection,
+    placing: Placing,
+    arrived: Mapping[Path, Arrived],
+) -> set[str]:
+    """Write the database of a download; that of an earlier one is continued, with its keys and its log.
+
+    Parameters
+    ----------
+    staging : Staging
+        Where it goes.
+    session : Session
+        The source.
+    selection : Selection
+        The nodes.
+    placing : Placing
+        Where their files lie.
+    arrived : mapping of path to Arrived
+        The facts of the files, by path below ``data/``.
+
+    Returns
+    -------
+    set of str
+        Files of the earlier download, relative to it, that no node names any more.
+    """
+    nodes = {path: _node(path, item, placing, arrived) for path, item in selection.nodes.items()}
+    before: set[str] = set()
+    if staging.earlier is not None:
+        backup(staging.earlier / DATABASE, staging.database)
+    with Database(staging.database, uid=session.uid) as database:
+        if staging.earlier is not None:
+            before = {row.location for row in database.assets.each() if not row.is_directory}
+            nodes = {**_kept(database, selection, nodes), **nodes}
+        _write(database, nodes, session.name)
+        after = {row.location for row in database.assets.each()}
+    return {f"data/{location}" for location in before - after}
+
+
+def _write(database: Database, nodes: Mapping[Path, NewNode], source: str) -> None:
+    root = nodes[()]
+    wanted = _tree((), nodes, _children(nodes))
+    with database.transaction() as tx:
+        present = {row.key: row.id for row in _rows(database, ROOT, deep=False)}
+        for key in present.keys() - {node.key for node in wanted}:
+            tx.nodes.remove(present[key], recursive=True)
+        tx.nodes.sync(ROOT, wanted)
+        tx.nodes.update(ROOT, metadata=root.metadata, specs=root.specs, revision=False)
+        tx.assets.remove_unused()
+        tx.note(MARK, source)
+        tx.log.add("download", "", detail={"nodes": len(nodes)})
+
+
+def _children(nodes: Mapping[Path, NewNode]) -> dict[Path, list[Path]]:
+    below: dict[Path, list[Path]] = {}
+    for path in nodes:
+        if path:
+            below.setdefault(path[:-1], []).append(path)
+    return below
+
+
+def _tree(path: Path, nodes: Mapping[Path, NewNode], below: Mapping[Path, list[Path]]) -> list[NewNode]:
+    """Return the nodes below a path, each with all below it."""
+    return [replace(nodes[child], children=_tree(child, nodes, below)) for child in below.get(path, ())]
+
+
+def _node(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> NewNode:
+    """Return a node as the source describes it, its files where they lie here."""
+    attributes = item["attributes"]
+    family = attributes["structure_family"]
+    return NewNode(
+        path[-1] if path else "",
+        family,
+        attributes.get("metadata") or {},
+        attributes.get("specs") or [],
+        None if family in _WITHOUT_STRUCTURE else attributes.get("structure"),
+        [_source(path, source, placing, arrived) for source in attributes.get("data_sources") or []],
+    )
+
+
+def _source(path: Path, source: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> NewSource:
+    return NewSource(
+        source["structure_family"],
+        source.get("mimetype") or "",
+        None if source["structure_family"] in _WITHOUT_STRUCTURE else source.get("structure"),
+        source.get("parameters") or {},
+        source.get("properties") or {},
+        "external",
+        [_asset(path, asset, placing, arrived) for asset in source.get("assets") or []],
+    )
+
+
+def _asset(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> NewAsset:
+    asset = Asset.read(item)
+    home = placing.homes[path, asset.id]
+    role = {"parameter": item.get("parameter") or "data_uri", "num": item.get("num")}
+    location = "/".join(home) or "."
+    facts = arrived.get(home)
+    if facts is None:
+        state: AssetState = "missing" if asset.state == "missing" else "verified"
+        return NewAsset(location, asset.is_directory, asset.size, asset.modified_ns, state, **role)
+    return NewAsset(
+        location,
+        False,
+        facts.digests.size_bytes,
+        facts.mtime_ns,
+        "verified",
+        str(facts.digests.whole),
+        blocks=facts.digests.blocks,
+        **role,
+    )
+
+
+def _kept(database: Database, selection: Selection, fresh: Mapping[Path, NewNode]) -> dict[Path, NewNode]:
+    """Return the nodes of an earlier download that stay: those not below what was now taken as a whole."""
+    kept: dict[Path, NewNode] = {}
+    rows = list(_rows(database, ROOT, deep=True))
+    paths = database.nodes.paths([row.id for row in rows])
+    sources = database.nodes.sources([row.id for row in rows])
+    for row in rows:
+        path = paths[row.id]
+        if path in fresh or any(path[:depth] in selection.whole for depth in range(len(path))):
+            continue
+        kept[path] = NewNode(
+            row.key,
+            row.family,
+            json.loads(row.metadata),
+            json.loads(row.specs),
+            json.loads(row.structure) if row.structure else None,
+            [_kept_source(database, source) for source in sources[row.id]],
+        )
+    return kept
+
+
+def _kept_source(database: Database, source: Json) -> NewSource:
+    assets = [
+        NewAsset(
+            row.location,
+            row.is_directory,
+            row.size,
+            row.mtime_ns,
+            row.state,
+            row.digest,
+            json.loads(row.digests) if row.digests else None,
+            database.assets.blocks(row.id),
+            row.parameter,
+            row.num,
+        )
+        for row in source.assets
+    ]
+    structure = json.loads(source.structure) if source.structure else None
+    return NewSource(
+        source.family,
+        source.mimetype or "",
+        structure,
+        json.loads(source.parameters),
+        json.loads(source.properties),
+        source.management,
+        assets,
+    )
+
+
+def _rows(database: Database, parent: int, *, deep: bool) -> Iterator[Json]:
+    cursor: str | None = None
+    while True:
+        page = database.nodes.search(parent, deep=deep, cursor=cursor, limit=_PAGE, count=False)
+        yield from page.rows
+        cursor = page.cursor
+        if cursor is None:
+            return
