@@ -386,20 +386,22 @@ class _Endpoint:
         return empty_reply(204, {"allow": ", ".join(methods), **dict(site.origin.preflight_for(methods))})
 
     async def _call(self, site: Site, route: Route, request: Request, receive: Receive) -> Reply:
+        lane = route.lane_of(request)
         if route.body is None:
-            return _checked(await site.run(request, route.lane, route.call, request))
+            return _checked(await site.run(request, lane, route.call, request))
         if route.body is Upload:
-            receiver = await site.run(request, route.lane, route.call, request)
+            receiver = await site.run(request, lane, route.call, request)
             if isinstance(receiver, Reply):
                 return receiver
-            return await site.take_in(request, route.lane, receiver, receive)
+            return await site.take_in(request, lane, receiver, receive)
 
         def answer(data: bytes, received: Received) -> Reply:
+            """Answer with the whole body at hand."""
             request.body = data
             return _checked(route.call(request))
 
         receiver = BytesReceiver(site.limits.body_bytes, answer)
-        return await site.take_in(request, route.lane, receiver, receive)
+        return await site.take_in(request, lane, receiver, receive)
 
 
 def _checked(reply: Reply | Receiver) -> Reply:

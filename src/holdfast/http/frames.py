@@ -141,6 +141,8 @@ class FrameReader:
         self._buffer += data
         while (piece := self._next()) is not None:
             yield piece
+        if self._end is not None and self._buffer:
+            raise UnreadableError(f"{self._what} goes on after its end frame")
 
     def finish(self) -> Framed:
         """Return the size and the digest of the whole body.
@@ -155,11 +157,9 @@ class FrameReader:
         return self._end
 
     def _next(self) -> bytes | None:
-        if len(self._buffer) < _LENGTH.size:
+        if self._end is not None or len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
-        if self._end is not None:
-            raise UnreadableError(f"{self._what} goes on after its end frame")
         if length == FAILED:
             self._fail()
             return None

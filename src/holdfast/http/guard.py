@@ -15,6 +15,8 @@ __all__ = ["GuardedProtocol"]
 
 # One read of the loop may bring the end of a head together with a piece of its body.
 _READ_BYTES = 256 * 1024
+# httptools cannot parse an address over 64 KiB; a query may be longer, and no path of ours is.
+_PARSED_BYTES = 60_000
 
 
 class _Timer(Protocol):
@@ -61,10 +63,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Stop the clock of the head."""
+        """Stop the clock of the head, and bring long addresses past the parser of addresses."""
         self._is_in_head = False
         self._stop_head_timer()
+        path, _, query = self.url.partition(b"?")
+        self.url = path[:_PARSED_BYTES]
         super().on_headers_complete()
+        # The request's task was made and has not run yet: it sees the whole query.
+        self.scope["query_string"] = query
 
     def on_message_complete(self) -> None:
         """Expect the next head."""

@@ -46,6 +46,7 @@ __all__ = [
     "json_reply",
     "live_reply",
     "ranged_reply",
+    "repr_digest",
     "stream_reply",
     "text_reply",
 ]
@@ -348,7 +349,7 @@ def file_reply(
         raise
     if not isinstance(reply.body, FileRange):
         whole.close()
-    if fields := _digest_field(digests):
+    if fields := repr_digest(digests):
         reply.headers.append(("repr-digest", fields))
     return reply
 
@@ -446,7 +447,8 @@ def _validator_fields(validators: Validators) -> Iterator[tuple[str, str]]:
         yield "last-modified", http_date(validators.modified)
 
 
-def _digest_field(digests: Iterable[Digest]) -> str:
+def repr_digest(digests: Iterable[Digest]) -> str:
+    """Return the value of ``Repr-Digest`` (RFC 9530; ``blake3`` is ours)."""
     names = {"blake3": "blake3", "sha256": "sha-256", "sha512": "sha-512", "md5": "md5"}
     return ", ".join(
         _structured(names[each.algorithm], each.raw) for each in digests if each.algorithm in names

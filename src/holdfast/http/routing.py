@@ -6,7 +6,7 @@ It does not match addresses (Starlette does) and does not run routes (the edge d
 >>> from holdfast.http.routing import Route, by_path
 >>> routes = [Route("GET", "/{path:path}", lambda request: text_reply("x"))]
 >>> sorted(by_path(routes)["/{path:path}"])
-['GET']
+['GET', 'HEAD']
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Facts:
     """Hold what the edge and the schema must know of a route."""
 
     scope: Need = "read"
-    lane: Lane = "io"
+    lane: Lane | Callable[[Request], Lane] = "io"
     query: type | None = None
     body: Any = None
     answer: Any = None
@@ -72,8 +72,9 @@ class Route(_Facts):
         Takes a `Request` and gives a `Reply` (a `Receiver` where ``body`` is `Upload`).
     scope : {"open", "read", "write"}
         What a key must allow.
-    lane : {"inline", "io", "heavy"}
-        ``inline`` for what never waits and is bounded, ``io`` for waits, ``heavy`` for work.
+    lane : {"inline", "io", "heavy"} or callable
+        ``inline`` for what never waits and is bounded, ``io`` for waits, ``heavy`` for work; or what
+        tells it from the request.
     query : type, optional
         A `msgspec.Struct` of the parameters, for the schema and for `Request.params`.
     body : type, optional
@@ -93,6 +94,10 @@ class Route(_Facts):
     method: str
     path: str
     call: Call
+
+    def lane_of(self, request: Request) -> Lane:
+        """Return where a request runs."""
+        return self.lane if isinstance(self.lane, str) else self.lane(request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Serving(uvicorn.Server):
             return
 
         def on_signal(number: int, frame: FrameType | None) -> None:
+            """Stop."""
             self.stop()
 
         before = {number: signal.signal(number, on_signal) for number in _SIGNALS}

@@ -242,10 +242,12 @@ class Connection:
 
         Parameters
         ----------
-        method, path, params, headers
+        method, path
             As `open`.
         source : bytes-like, path-like or iterable of bytes-like
             What is sent; pieces travel in digest frames whose end is the mark to publish.
+        params, headers
+            As `open`.
         size : int, optional
             The exact size of pieces, bytes.
         digest : Digest, optional
@@ -269,10 +271,12 @@ class Connection:
 
         Parameters
         ----------
-        path, params, headers
+        path
             As `open`.
         view : memoryview
             Contiguous; exactly as long as the body.
+        params, headers
+            As `open`.
 
         Returns
         -------
@@ -367,10 +371,12 @@ class Connection:
 
         Parameters
         ----------
-        path, params
+        path
             As `open`.
         target : path-like
             Where it goes; ``TARGET.part`` lies beside it meanwhile and stays when the network fails.
+        params
+            As `open`.
         digest : Digest, optional
             What it must be; without one nothing is resumed.
         size : int, optional
@@ -394,6 +400,7 @@ class Connection:
         """
 
         def open_from(headers: dict[str, str]) -> Answer:
+            """Ask for the body, or the rest of it."""
             return self.open("GET", path, params, headers={"holdfast-verify": "blocks", **headers})
 
         return fetch_file(
