@@ -9,7 +9,7 @@ Owns what every format has in common; no format itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -273,6 +273,10 @@ class Format(ABC):
             As `describe`.
         """
         raise InvalidTypeError(f"files of format {self.name} hold no arrays or tables")
+
+    def change_token(self, path: Path) -> Hashable:
+        """Return what differs when the content of a file changed in another file beside it; None if never."""
+        return None
 
     def write(self, path: PathLike, value: Any, metadata: Mapping[str, Any] | None = None) -> None:
         """Write a new file in one step.

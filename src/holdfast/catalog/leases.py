@@ -1,0 +1,160 @@
+"""Arrays and tables on lease: readers of a shared open file that is not closed while they are used.
+
+Owns the lease and the readers around it; opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from holdfast.catalog.opened import OpenFiles, Shared
+from holdfast.database import AssetRow
+from holdfast.formats.base import ArrayReader, TableReader
+from holdfast.formats.slicing import Index, Selection
+from holdfast.formats.source import Extent
+from holdfast.formats.structures import ArrayStructure
+from holdfast.formats.tables import Table
+
+__all__ = ["ColumnArray", "Lease", "LeasedArray", "LeasedTable"]
+
+
+class Lease:
+    """The right to use a shared open file until `close`.
+
+    Parameters
+    ----------
+    files : OpenFiles
+        Whose file it is.
+    shared : Shared
+        The file, already counted as in use.
+    """
+
+    def __init__(self, files: OpenFiles, shared: Shared) -> None:
+        self._files = files
+        self._shared: Shared | None = shared
+        self.file = shared.file
+        self.is_verified = shared.is_verified
+
+    def close(self) -> None:
+        """End the lease; a second time does nothing."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            self._files.give_back(shared)
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """End the lease if the block raises."""
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            yield
+            stack.pop_all()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Leased:
+    """What a leased array and a leased table share."""
+
+    def __init__(self, lease: Lease, asset: AssetRow) -> None:
+        self.lease = lease
+        self.asset = asset
+
+    def close(self) -> None:
+        """End the lease; a second time does nothing."""
+        self.lease.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LeasedArray(_Leased, ArrayReader):
+    """An array of a shared open file.
+
+    Parameters
+    ----------
+    reader : ArrayReader
+        What reads it.
+    lease : Lease
+        Kept until `close`.
+    asset : AssetRow
+        The file it is in.
+    """
+
+    def __init__(self, reader: ArrayReader, lease: Lease, asset: AssetRow) -> None:
+        super().__init__(lease, asset)
+        self._reader = reader
+        self.structure = reader.structure
+        self.is_verified = reader.is_verified
+
+    def fetch(self, selection: Selection) -> np.ndarray:
+        """Return the selected elements."""
+        return self._reader.fetch(selection)
+
+    def read_into(self, selection: Selection, out: np.ndarray) -> None:
+        """Fill an array of shape `selection.kept_shape`."""
+        self._reader.read_into(selection, out)
+
+    def slabs(self, index: Index = ...) -> Iterator[np.ndarray]:
+        """Yield a slice in consecutive flat pieces of C order."""
+        return self._reader.slabs(index)
+
+    def extent(self, index: Index = ...) -> Extent | None:
+        """Return where the bytes of a slice lie, if they are one run of one file in C order."""
+        return self._reader.extent(index)
+
+
+class LeasedTable(_Leased, TableReader):
+    """A table of a shared open file.
+
+    Parameters
+    ----------
+    reader : TableReader
+        What reads it.
+    lease : Lease
+        Kept until `close`.
+    asset : AssetRow
+        The file it is in.
+    """
+
+    def __init__(self, reader: TableReader, lease: Lease, asset: AssetRow) -> None:
+        super().__init__(lease, asset)
+        self._reader = reader
+        self.structure = reader.structure
+        self.is_verified = reader.is_verified
+
+    def read(self, columns: Sequence[str] | None = None, partition: int | None = None) -> Table:
+        """Return columns of the table."""
+        return self._reader.read(columns, partition)
+
+
+class ColumnArray(ArrayReader):
+    """A column of a table as an array; read whole when first asked for.
+
+    Parameters
+    ----------
+    table : TableReader
+        The table.
+    name : str
+        The column.
+    """
+
+    def __init__(self, table: TableReader, name: str) -> None:
+        column = table.read([name])[name]
+        self._column = column.astype(np.str_) if column.dtype.kind == "O" else column
+        self.structure = ArrayStructure.from_array(self._column)
+        self.is_verified = table.is_verified
+
+    def fetch(self, selection: Selection) -> np.ndarray:
+        """Return the selected elements."""
+        return np.ascontiguousarray(self._column[selection.index])

@@ -1,0 +1,197 @@
+"""Reading the data of nodes: which file it is in, and whether that is still the one that was indexed.
+
+Owns that rule: size and time are compared at each read; where only the time differs the digest decides; files
+at rest are verified block by block; files that are being written are read unverified.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.catalog.leases import Lease, LeasedArray, LeasedTable
+from holdfast.catalog.opened import OpenFiles
+from holdfast.catalog.places import Places
+from holdfast.catalog.resting import is_recent, is_written
+from holdfast.database import AssetRow, Database
+from holdfast.errors import (
+    BusyError,
+    ChangedError,
+    MissingFileError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
+from holdfast.formats.base import OpenFile
+from holdfast.formats.registry import get_format
+from holdfast.formats.source import FileState, Source
+from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_file
+
+__all__ = ["Files"]
+
+
+class Files:
+    """The files of a catalog, opened as its database allows; safe across threads and forks.
+
+    Parameters
+    ----------
+    database : Database
+        What is recorded of them.
+    places : Places
+        Where they lie.
+    """
+
+    def __init__(self, database: Database, places: Places) -> None:
+        self._database = database
+        self._places = places
+        self._opened = OpenFiles()
+
+    def path(self, asset: AssetRow) -> Path:
+        """Return where an asset is.
+
+        Raises
+        ------
+        MissingFileError, ForbiddenError
+            It is absent or lies outside.
+        """
+        path = self._places.checked(asset.location)
+        _state(path)
+        return path
+
+    def digests(self, asset: AssetRow) -> BlockDigests | None:
+        """Return the recorded digests of a file; None as long as it was not read."""
+        if asset.digest is None or asset.size is None:
+            return None
+        whole = Digest.parse(asset.digest)
+        if asset.size <= BLOCK_BYTES:
+            return BlockDigests(whole, asset.size, whole.raw if asset.size else b"")
+        blocks = self._database.assets.blocks(asset.id)
+        return None if blocks is None else BlockDigests(whole, asset.size, blocks)
+
+    def source(self, asset: AssetRow) -> Source:
+        """Open the bytes of an asset, verified where its digests are known.
+
+        Raises
+        ------
+        MissingFileError, ForbiddenError
+            It is absent or lies outside.
+        ChangedError
+            It is not the file that was indexed.
+        """
+        path = self._places.checked(asset.location)
+        trusted = self.trusted(asset, path, _state(path))
+        return Source(path, roots=self._places.roots, digests=trusted, find_digests=self._digests_of)
+
+    def array(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedArray:
+        """Open an array of an asset; close it, or use it in a ``with`` block.
+
+        Raises
+        ------
+        MissingFileError, ForbiddenError, ChangedError
+            As `source`.
+        UnreadableError
+            The file is damaged, or no format reads it.
+        """
+        lease = self._lease(asset, mimetype)
+        with lease.closed_on_failure():
+            return LeasedArray(lease.file.array(parameters), lease, asset)
+
+    def table(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedTable:
+        """Open a table of an asset; close it, or use it in a ``with`` block.
+
+        Raises
+        ------
+        MissingFileError, ForbiddenError, ChangedError, UnreadableError
+            As `array`.
+        """
+        lease = self._lease(asset, mimetype)
+        with lease.closed_on_failure():
+            return LeasedTable(lease.file.table(parameters), lease, asset)
+
+    def trusted(self, asset: AssetRow, path: Path, state: FileState) -> BlockDigests | None:
+        """Return the digests that a file's bytes must have; None if they are not known, or it is growing.
+
+        Parameters
+        ----------
+        asset : AssetRow
+            What is recorded.
+        path : Path
+            The file.
+        state : FileState
+            Its size and times now.
+
+        Raises
+        ------
+        ChangedError
+            It is not the file that was indexed.
+        """
+        digests = self.digests(asset)
+        if (asset.size, asset.mtime_ns) == (state.size, state.mtime_ns):
+            return digests
+        if digests is not None and asset.size == state.size and _is_same(path, digests):
+            self._note_time(asset, state, digests)
+            return digests
+        if self.is_growing(asset, path, state):
+            return None
+        raise ChangedError(f"{path} changed since it was indexed; index the directory again")
+
+    def is_growing(self, asset: AssetRow, path: Path, state: FileState) -> bool:
+        """Whether a file that is not as recorded is one that somebody writes."""
+        is_longer = state.size > (asset.size or 0) and is_recent(state)
+        return (is_longer and asset.state in ("growing", "pending")) or is_written(path)
+
+    def close(self) -> None:
+        """Close the files that nobody uses, the others when their last reader ends."""
+        self._opened.close()
+
+    def _lease(self, asset: AssetRow, mimetype: str) -> Lease:
+        form = get_format(mimetype)
+        path = self._places.path(asset.location)
+        token: Hashable = (_state(path), asset.size, asset.mtime_ns, asset.digest, form.change_token(path))
+
+        def make() -> tuple[OpenFile, bool]:
+            source = self.source(asset)
+            return form.open(source), source.is_verified
+
+        return Lease(self._opened, self._opened.take((asset.location, mimetype), token, make))
+
+    def _digests_of(self, path: Path) -> BlockDigests | None:
+        """Return the digests of a file that another one names, if it is recorded and at rest."""
+        try:
+            asset = self._database.assets.by_location(self._places.location(path))
+        except NotFoundError:
+            return None
+        return self.trusted(asset, path, _state(path))
+
+    def _note_time(self, asset: AssetRow, state: FileState, digests: BlockDigests) -> None:
+        """Record the new time of a file that was only copied, so that the next read need not hash it."""
+        try:
+            self._database.write(
+                lambda tx: tx.assets.settle(
+                    asset.id,
+                    size=state.size,
+                    mtime_ns=state.mtime_ns,
+                    digest=str(digests.whole),
+                    blocks=digests.blocks if state.size > BLOCK_BYTES else None,
+                )
+            )
+        except (ReadOnlyError, BusyError, StorageError):
+            # It is a shortcut only; whoever may write takes it later.
+            return
+
+
+def _state(path: Path) -> FileState:
+    try:
+        return FileState.of(os.stat(path))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(
+            f"{path} is not there any more; restore it, or index the directory again"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be looked at: {error.strerror}") from error
+
+
+def _is_same(path: Path, digests: BlockDigests) -> bool:
+    return hash_file(path)["blake3"] == digests.whole

@@ -1,0 +1,336 @@
+"""The catalog: a directory's nodes, their data and their files, read through one noun.
+
+Owns opening a catalog and finding things in it; how it is filled stands in `indexing`, HTTP in ``routes``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from holdfast.catalog.leases import ColumnArray, LeasedArray, LeasedTable
+from holdfast.catalog.listing import Entry, children_of, manifest
+from holdfast.catalog.places import Places
+from holdfast.catalog.reading import Files
+from holdfast.database import ROOT, AssetRow, Database, NodeRow, Page, SourceRow, locate
+from holdfast.errors import InvalidInputError, NotFoundError
+from holdfast.formats.source import Source
+from holdfast.formats.structures import TableStructure
+from holdfast.hashing import BlockDigests
+from holdfast.paths import local_path
+from holdfast.queries import Query
+from holdfast.types import PathLike
+
+__all__ = ["OWN_FILE", "Catalog"]
+
+OWN_FILE = "data_uri"
+"""The parameter of the asset that is a node's own file; those of linked files start with their kind."""
+
+Where = NodeRow | Sequence[str]
+
+
+class Catalog:
+    """An indexed directory; safe across threads and forks, pickled by address.
+
+    Parameters
+    ----------
+    directory : path-like
+        The directory, or the path of its ``catalog.db``.
+    readable_storage : sequence of path-like, optional
+        Where its files lie; by default where the database says.
+    database : path-like, optional
+        Where its database lies, if not where `holdfast.database.locate` finds it.
+    allow_outside : sequence of path-like
+        Further directories that links may lead to.
+    read_only : bool
+        Never write to the database.
+    create : bool
+        Make the database when there is none.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such directory, or it was not indexed.
+
+    Attributes
+    ----------
+    database : Database
+        The facts.
+    places : Places
+        Where files lie and how they are recorded.
+    """
+
+    def __init__(
+        self,
+        directory: PathLike,
+        *,
+        readable_storage: Sequence[PathLike] | None = None,
+        database: PathLike | None = None,
+        allow_outside: Sequence[PathLike] = (),
+        read_only: bool = False,
+        create: bool = False,
+    ) -> None:
+        location = locate(local_path(directory), database)
+        if not create and not location.exists:
+            raise NotFoundError(
+                f"{location.directory} is not indexed; run 'holdfast index {location.directory}'"
+            )
+        self._arguments = (directory, readable_storage, database, allow_outside, read_only)
+        self.database = Database(location.database, read_only=read_only, create=create)
+        self.places = Places.of(location, self.database, readable_storage, allow_outside)
+        self._files = Files(self.database, self.places)
+
+    @classmethod
+    def open(cls, target: PathLike, **options: Any) -> Catalog:
+        """Open a catalog; the same as calling the class."""
+        return cls(target, **options)
+
+    @property
+    def uid(self) -> str:
+        """Random name of the catalog, kept by downloads."""
+        return self.database.uid
+
+    @property
+    def directory(self) -> Path:
+        """What recorded locations count from."""
+        return self.places.base
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Directories that files may be opened in; the first is the one whose files are listed."""
+        return self.places.roots
+
+    # -- nodes -----------------------------------------------------------------------------------------
+
+    def node(self, path: Sequence[str]) -> NodeRow:
+        """Return the node at a path; a column of a table is an array node below it, with id 0.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such node.
+        """
+        try:
+            return self.database.nodes.lookup(path)
+        except NotFoundError:
+            column = self._column(path)
+            if column is None:
+                raise
+            return column
+
+    def search(self, where: Where, query: Query | None = None, **options: Any) -> Page:
+        """Return one page of the nodes in a container; options as those of `Nodes.search`."""
+        return self.database.nodes.search(self._id(where), query, **options)
+
+    def count(self, where: Where, query: Query | None = None, *, deep: bool = False) -> int:
+        """Return the exact number of hits in a container."""
+        return self.database.nodes.count(self._id(where), query, deep=deep)
+
+    def distinct(self, where: Where, query: Query | None = None, **options: Any) -> dict[str, object]:
+        """Return the different values of fields; options as those of `Nodes.distinct`."""
+        return self.database.nodes.distinct(self._id(where), query, **options)
+
+    def sources(self, rows: Iterable[NodeRow]) -> dict[int, list[SourceRow]]:
+        """Return the data sources of nodes by their ids, with the files: a node's own, then linked ones.
+
+        What is said of a file that is being written is what it is now.
+        """
+        found = self.database.nodes.sources([row.id for row in rows if row.id])
+        return {node: [self._refreshed(source) for source in sources] for node, sources in found.items()}
+
+    def path_of(self, row: NodeRow) -> tuple[str, ...]:
+        """Return the keys from the root to a node."""
+        if self.is_column(row):
+            return (*self.database.nodes.path(row.parent), row.key)
+        return self.database.nodes.path(row.id)
+
+    @staticmethod
+    def is_column(row: NodeRow) -> bool:
+        """Whether a node is a column of the table that is its parent."""
+        return row.id == 0
+
+    def _id(self, where: Where) -> int:
+        return where.id if isinstance(where, NodeRow) else self.node(where).id
+
+    def _row(self, where: Where) -> NodeRow:
+        return where if isinstance(where, NodeRow) else self.node(where)
+
+    def _column(self, path: Sequence[str]) -> NodeRow | None:
+        if len(path) < 2:
+            return None
+        try:
+            table = self.database.nodes.lookup(path[:-1])
+        except NotFoundError:
+            return None
+        if (
+            table.family != "table"
+            or path[-1] not in TableStructure.from_json(json.loads(table.structure or "{}")).columns
+        ):
+            return None
+        with self.table(table) as reader:
+            structure = ColumnArray(reader, path[-1]).structure
+        text = json.dumps(structure.to_json())
+        return table._replace(
+            id=0,
+            parent=table.id,
+            key=path[-1],
+            family="array",
+            specs="[]",
+            metadata="{}",
+            structure=text,
+            children=0,
+        )
+
+    # -- data ------------------------------------------------------------------------------------------
+
+    def array(self, where: Where) -> LeasedArray:
+        """Open the array of a node; close it, or use it in a ``with`` block.
+
+        Raises
+        ------
+        InvalidInputError
+            The node is no array.
+        MissingFileError, ForbiddenError, ChangedError, HashError, UnreadableError
+            Its file is absent, outside, not the one that was indexed, or damaged.
+        """
+        row = self._row(where)
+        if self.is_column(row):
+            return self._column_array(row)
+        source, asset = self._own_file(row, "array")
+        return self._files.array(asset, source.mimetype or "", json.loads(source.parameters))
+
+    def table(self, where: Where) -> LeasedTable:
+        """Open the table of a node; close it, or use it in a ``with`` block.
+
+        Raises
+        ------
+        InvalidInputError
+            The node is no table.
+        MissingFileError, ForbiddenError, ChangedError, HashError, UnreadableError
+            As `array`.
+        """
+        row = self._row(where)
+        source, asset = self._own_file(row, "table")
+        return self._files.table(asset, source.mimetype or "", json.loads(source.parameters))
+
+    def _column_array(self, row: NodeRow) -> LeasedArray:
+        table = self.table(self.database.nodes.get(row.parent))
+        with ExitStack() as stack:
+            stack.callback(table.close)
+            array = LeasedArray(ColumnArray(table, row.key), table.lease, table.asset)
+            stack.pop_all()
+            return array
+
+    def _own_file(self, row: NodeRow, family: str) -> tuple[SourceRow, AssetRow]:
+        """Return the data source of a node, and the file it is in."""
+        if row.family != family:
+            raise InvalidInputError(
+                f"{'/'.join(self.path_of(row))!r} is of family {row.family}, not {family}"
+            )
+        for source in self.database.nodes.sources([row.id]).get(row.id, []):
+            for asset in source.assets:
+                if asset.parameter == OWN_FILE:
+                    return source, asset
+        raise NotFoundError(f"{'/'.join(self.path_of(row))!r} has no file; index the directory again")
+
+    # -- files -----------------------------------------------------------------------------------------
+
+    def asset(self, number: int) -> AssetRow:
+        """Return an asset by its id.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        """
+        return self._now(self.database.assets.get(number))
+
+    def asset_path(self, asset: AssetRow) -> Path:
+        """Return where an asset is.
+
+        Raises
+        ------
+        MissingFileError, ForbiddenError
+            It is absent or lies outside.
+        """
+        return self._files.path(asset)
+
+    def open_asset(self, asset: AssetRow) -> Source:
+        """Open the bytes of a file, verified where its digests are known.
+
+        Raises
+        ------
+        MissingFileError, ForbiddenError, ChangedError
+            It is absent, outside, or not the one that was indexed.
+        """
+        return self._files.source(asset)
+
+    def digests(self, asset: AssetRow) -> BlockDigests | None:
+        """Return the digests of a file; None while they are pending."""
+        return self._files.digests(asset)
+
+    def manifest(self, asset: AssetRow) -> list[Entry]:
+        """Return every file below a directory, sorted by name; what leads outside is left out."""
+        return manifest(self.database, self.places, asset)
+
+    def children_of(self, asset: AssetRow) -> list[AssetRow]:
+        """Return the files and directories one level below a directory, sorted by name."""
+        return children_of(self.database, self.places, asset)
+
+    def _refreshed(self, source: SourceRow) -> SourceRow:
+        own = [asset for asset in source.assets if asset.parameter == OWN_FILE]
+        linked = [asset for asset in source.assets if asset.parameter != OWN_FILE]
+        return source._replace(assets=[self._now(asset) for asset in (*own, *linked)])
+
+    def _now(self, asset: AssetRow) -> AssetRow:
+        """Say of a file that is being written what it is now; its digest, if it changed, is not known yet."""
+        if asset.state != "growing":
+            return asset
+        try:
+            status = self.places.path(asset.location).stat()
+        except OSError:
+            return asset
+        if (status.st_size, status.st_mtime_ns) == (asset.size, asset.mtime_ns):
+            return asset
+        return asset._replace(size=status.st_size, mtime_ns=status.st_mtime_ns, digest=None, digests=None)
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the database and all files that nobody uses."""
+        self._files.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, self._arguments
+
+    def __repr__(self) -> str:
+        return f"<Catalog {self.places.storage}: {self.database.nodes.get(ROOT).children} entries>"
+
+
+def _reopened(
+    directory: PathLike,
+    readable_storage: Sequence[PathLike] | None,
+    database: PathLike | None,
+    allow_outside: Sequence[PathLike],
+    read_only: bool,
+) -> Catalog:
+    return Catalog(
+        directory,
+        readable_storage=readable_storage,
+        database=database,
+        allow_outside=allow_outside,
+        read_only=read_only,
+    )
