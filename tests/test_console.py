@@ -8,6 +8,7 @@ import pytest
 
 from holdfast import console
 from holdfast.errors import BulkError, HashError, NotFoundError
+from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
 from holdfast.reports import Finding, Report
 
 
@@ -78,15 +79,39 @@ def test_size_is_said_as_people_do(count, text):
     assert console.size(count) == text
 
 
-def test_progress_elsewhere_than_on_a_terminal_is_one_line(capsys):
-    with console.progress("download", 10) as advance:
-        advance(4)
-        advance(6)
-    assert capsys.readouterr().err.startswith("download: 10 B in ")
+def report_progress():
+    bus.emit(ProgressStart(operation="index", steps=3))
+    bus.emit(ProgressStart(operation="other", steps=9))
+    for step in (1, 2, 3):
+        bus.emit(ProgressStep(operation="index", step=step, steps=3))
+    bus.emit(ProgressEnd(operation="index"))
+
+
+def test_progress_elsewhere_than_on_a_terminal_is_a_line_at_the_end(capsys):
+    with console.following("index"):
+        report_progress()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"index: 3 in 0\.\d s \(\d+/s\)", line)
+
+
+def test_long_progress_is_a_line_every_few_seconds(capsys, monkeypatch):
+    monkeypatch.setattr(console, "_SECONDS_BETWEEN_LINES", 0.0)
+    with console.following("index", in_bytes=True):
+        report_progress()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert re.fullmatch(r"index: 1 B of 3 B in 0\.\d s \(.*/s, 0 s left\)", lines[0])
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal(sys.stderr))
-    with console.progress("download", 10) as advance:
-        advance(10)
-    assert "download" in capsys.readouterr().err
+    with console.following("index"):
+        report_progress()
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_nobody_listens_after_the_block(capsys):
+    with console.following("index"):
+        pass
+    report_progress()
+    assert capsys.readouterr().err == ""

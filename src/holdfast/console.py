@@ -12,17 +12,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.events import ProgressEnd, ProgressEvent, ProgressStart, ProgressStep, bus
 from holdfast.reports import Report
 
-__all__ = ["failure", "fields", "line", "note", "progress", "report", "rows", "size"]
+__all__ = ["failure", "fields", "following", "is_watched", "line", "note", "report", "rows", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _LONGEST_CELL = 60
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 def line(text: str = "", *, flush: bool = False) -> None:
@@ -124,56 +126,106 @@ def size(size_bytes: float) -> str:
 
 
 @contextmanager
-def progress(title: str, total_bytes: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show how far a transfer is, with its rate and an estimate of the end.
+def following(*operations: str, is_live: bool = True, in_bytes: bool = False) -> Iterator[None]:
+    """Show how far operations are, with rates and estimates of their ends, while the block lasts.
 
     Parameters
     ----------
-    title : str
-        What is done.
-    total_bytes : int, optional
-        Where it ends; unknown when absent.
-
-    Yields
-    ------
-    callable
-        Takes the number of bytes that were added. Safe to call from many threads. Does nothing where standard
-        error is no terminal: then one line with the rate is printed at the end.
+    *operations : str
+        Those of the progress events that are shown, such as ``"index"``.
+    is_live : bool, default True
+        Draw bars where standard error is a terminal; elsewhere, and when False, lines: one every few seconds
+        and one at the end.
+    in_bytes : bool, default False
+        Steps are bytes.
     """
-    if sys.stderr.isatty():
-        with _bar(title, total_bytes) as advance:
-            yield advance
-        return
-    counted: list[int] = []
-    started = time.monotonic()
-    yield counted.append
-    elapsed = max(time.monotonic() - started, 1e-9)
-    done = sum(counted)
-    note(f"{title}: {size(done)} in {elapsed:.1f} s ({size(done / elapsed)}/s)")
+    chosen = [name for name in operations if name]
+    with _bars(in_bytes) if is_live and is_watched() else nullcontext(_Lines(in_bytes)) as shown:
+
+        def hear(event: ProgressEvent) -> None:
+            if event.operation in chosen:
+                shown.hear(event)
+
+        connection = bus.connect(ProgressEvent, hear)
+        try:
+            yield
+        finally:
+            bus.disconnect(connection)
+
+
+def is_watched() -> bool:
+    """Tell whether standard error is a terminal, so that somebody may see a bar."""
+    return sys.stderr.isatty()
+
+
+class _Lines:
+    """Say in lines how far operations are."""
+
+    def __init__(self, in_bytes: bool) -> None:
+        self._written = size if in_bytes else "{:.0f}".format
+        self._started: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+        self._steps: dict[str, tuple[int, int]] = {}
+
+    def hear(self, event: ProgressEvent) -> None:
+        now = time.monotonic()
+        name = event.operation
+        if isinstance(event, ProgressStart):
+            self._started[name] = self._said[name] = now
+            self._steps[name] = (0, event.steps)
+        elif isinstance(event, ProgressStep):
+            self._steps[name] = (event.step, event.steps)
+            if now - self._said.setdefault(name, now) >= _SECONDS_BETWEEN_LINES:
+                self._said[name] = now
+                self._say(name, now)
+        elif isinstance(event, ProgressEnd) and name in self._steps:
+            self._say(name, now)
+
+    def _say(self, name: str, now: float) -> None:
+        step, steps = self._steps[name]
+        elapsed = max(now - self._started.setdefault(name, now), 1e-9)
+        whole = f" of {self._written(steps)}" if steps > step else ""
+        left = f", {elapsed * (steps - step) / step:.0f} s left" if 0 < step < steps else ""
+        rate = f"{self._written(step / elapsed)}/s{left}"
+        note(f"{name}: {self._written(step)}{whole} in {elapsed:.1f} s ({rate})")
+
+
+class _Bars:
+    """Draw a bar for each operation."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+
+    def hear(self, event: ProgressEvent) -> None:
+        name = event.operation
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=None)
+        if isinstance(event, ProgressStart | ProgressStep):
+            done = event.step if isinstance(event, ProgressStep) else 0
+            total = event.steps if event.steps >= 0 else None
+            self._progress.update(self._tasks[name], completed=done, total=total)
+        elif isinstance(event, ProgressEnd):
+            self._progress.stop_task(self._tasks[name])
 
 
 @contextmanager
-def _bar(title: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
+def _bars(in_bytes: bool) -> Iterator[_Bars]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
+        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task(title, total=total_bytes)
-        yield lambda count: bar.advance(task, count)
+    counts = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield _Bars(progress)
 
 
 def _table(items: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

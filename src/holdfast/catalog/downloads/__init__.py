@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 
 from holdfast import console
@@ -21,12 +21,14 @@ from holdfast.catalog.downloads.selection import select
 from holdfast.catalog.downloads.staging import staged
 from holdfast.catalog.downloads.transfer import Arrived, Transfer, transfer
 from holdfast.errors import InvalidTypeError
+from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
 from holdfast.reports import Report
 from holdfast.types import PathLike
 
 __all__ = ["download"]
 
 Progress = Callable[[int, int], object]
+_OPERATION = "download"
 
 
 def download(
@@ -70,6 +72,11 @@ def download(
     BusyError
         When another download to the same destination is going on.
 
+    Events
+    ------
+    ProgressStart, ProgressStep, ProgressEnd
+        Of the operation ``"download"``, on ``events.bus``; steps are bytes.
+
     Notes
     -----
     Everything grows in a hidden directory beside the destination and appears in one step.
@@ -87,7 +94,7 @@ def download(
         selection = select(source)
         placing = place(selection.nodes, lambda path, asset: manifest(session, path, asset))
         earlier = staging.earlier / "data" if staging.earlier else None
-        with _shown(progress, _total(placing)) as advance:
+        with _counting(_total(placing), progress) as advance:
             job = Transfer(session, staging.data, staging.incoming, earlier, advance)
             arrived = transfer(job, placing.files, workers)
         staging.clear_database()
@@ -100,26 +107,36 @@ def _total(placing: Placing) -> int:
     return sum({wanted.asset.id: wanted.asset.size or 0 for wanted in placing.files.values()}.values())
 
 
-def _shown(progress: bool | Progress, total: int) -> AbstractContextManager[Callable[[int], object]]:
-    """Return what shows the progress; it takes the bytes that were added."""
-    if progress is True:
-        return console.progress("download", total)
-    return nullcontext(_Counter(progress, total) if callable(progress) else lambda count: None)
-
-
 class _Counter:
-    """Add up bytes of many threads and tell a listener."""
+    """Add up the bytes of many threads and tell who listens."""
 
-    def __init__(self, tell: Progress, total: int) -> None:
-        self._tell = tell
+    def __init__(self, total: int, listener: Progress | None) -> None:
         self._total = total
         self._done = 0
+        self._listener = listener
         self._lock = Lock()
 
     def __call__(self, count: int) -> None:
         with self._lock:
             self._done += count
-            self._tell(self._done, self._total)
+            if bus.has_listeners(ProgressStep):
+                bus.emit(ProgressStep(operation=_OPERATION, step=self._done, steps=self._total))
+            if self._listener is not None:
+                self._listener(self._done, self._total)
+
+
+@contextmanager
+def _counting(total: int, progress: bool | Progress) -> Iterator[Callable[[int], object]]:
+    """Tell listeners of the start, the steps and the end of a download; show them where somebody watches."""
+    is_shown = progress is True and console.is_watched()
+    with console.following(_OPERATION, in_bytes=True) if is_shown else nullcontext():
+        bus.emit(ProgressStart(operation=_OPERATION, steps=total))
+        state = "exception"
+        try:
+            yield _Counter(total, progress if callable(progress) else None)
+            state = "normal"
+        finally:
+            bus.emit(ProgressEnd(operation=_OPERATION, exit_state=state))
 
 
 def _report(placing: Placing, arrived: Mapping[Path, Arrived]) -> Report:
