@@ -17,6 +17,7 @@ from holdfast.hashing import Digest, MultiHasher
 from holdfast.http.client.transport import Answer
 from holdfast.http.limits import PIECE_BYTES
 from holdfast.http.ranges import etag_of
+from holdfast.http.receive import expected_digests
 from holdfast.types import Durability
 
 __all__ = ["OpenFrom", "Progress", "fetch_file", "part_of"]
@@ -53,7 +54,7 @@ def fetch_file(
     target : Path
         Where it goes; an existing file there is replaced in one step.
     digest : Digest, optional
-        What it must be.
+        What it must be; without one, what the server announces in ``Repr-Digest``.
     size : int, optional
         Its size, bytes.
     progress : callable, optional
@@ -98,6 +99,7 @@ class _Download:
         self._size = size
         self._progress = progress
         self._algorithm = "blake3" if digest is None else digest.algorithm
+        self._announced: Digest | None = None
         with os_errors(part, "write"):
             self.fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         self._buffer = memoryview(bytearray(PIECE_BYTES))
@@ -130,8 +132,9 @@ class _Download:
     def verify(self, target: Path) -> Digest:
         """Compare what arrived with what it must be."""
         found = self._hasher.digests()[self._algorithm]
-        if self._digest is not None:
-            self._digest.check(found, f"the download of {target.name!r}")
+        expected = self._digest or self._announced
+        if expected is not None:
+            expected.check(found, f"the download of {target.name!r}")
         return found
 
     def close(self) -> None:
@@ -144,6 +147,8 @@ class _Download:
         with open_from(self._conditions()) as answer:
             if self._at and _start_of(answer) != self._at:
                 self._restart(keep=False)
+            if self._digest is None:
+                self._announced = expected_digests(answer.headers).get(self._algorithm)
             while count := answer.readinto(self._buffer):
                 self._keep(self._buffer[:count])
         if self._size is not None and self._at < self._size:
