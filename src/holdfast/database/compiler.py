@@ -12,11 +12,13 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from holdfast.database.leaves import Leaf, LeafMaker, spec_leaf
+from holdfast.database.leaves import Leaf, LeafMaker, Range, spec_leaf
 from holdfast.database.scopes import Fragment, Scope, all_of, any_of, negated
 from holdfast.queries import (
     And,
+    Comparison,
     Eq,
+    Field,
     In,
     KeyPresent,
     Not,
@@ -31,7 +33,7 @@ __all__ = ["Compiler", "conjuncts"]
 
 
 def conjuncts(query: Query) -> list[Query]:
-    """Return the queries that must all hold.
+    """Return the queries that must all hold, bounds of one field together.
 
     Parameters
     ----------
@@ -43,8 +45,31 @@ def conjuncts(query: Query) -> list[Query]:
     list of Query
         The parts of nested Ands, and of leaves that say two things.
     """
+    return _with_ranges(_conjuncts(query))
+
+
+def _with_ranges(parts: list[Query]) -> list[Query]:
+    bounds: dict[Field, list[Comparison]] = {}
+    for part in parts:
+        # A field without list steps has one value, so all its bounds can be tested on one row.
+        if isinstance(part, Comparison) and not part.key.walk:
+            bounds.setdefault(part.key, []).append(part)
+    joined = _joined_bounds(bounds)
+    kept = {id(joined.get(id(part), part)): joined.get(id(part), part) for part in parts}
+    return list(kept.values())
+
+
+def _joined_bounds(bounds: dict[Field, list[Comparison]]) -> dict[int, Query]:
+    joined: dict[int, Query] = {}
+    for several in bounds.values():
+        if len(several) > 1:
+            joined.update(dict.fromkeys(map(id, several), Range(tuple(several))))
+    return joined
+
+
+def _conjuncts(query: Query) -> list[Query]:
     if isinstance(query, And):
-        return [each for part in query.queries for each in conjuncts(part)]
+        return [each for part in query.queries for each in _conjuncts(part)]
     if isinstance(query, SpecsQuery) and not _is_one_spec(query):
         wanted = (SpecsQuery([name]) for name in query.include)
         return [*wanted, *(Not(SpecsQuery([name])) for name in query.exclude)]
@@ -84,6 +109,8 @@ class Compiler:
         Fragment
             SQL on ``n.id`` and ``n.parent``.
         """
+        if isinstance(query, And):
+            query = And(*_with_ranges(list(query.queries)))
         if isinstance(query, And | Or):
             parts = [self.condition(each, up=up, probe=probe) for each in query.queries]
             return all_of(parts) if isinstance(query, And) else any_of(parts)
@@ -157,7 +184,7 @@ def _in_simpler_terms(query: Query) -> Query | None:
     if isinstance(query, KeyPresent) and not query.exists:
         return Not(KeyPresent(query.key))
     if isinstance(query, SpecsQuery) and not _is_one_spec(query):
-        return And(*conjuncts(query))
+        return And(*_conjuncts(query))
     return None
 
 

@@ -22,6 +22,7 @@ from holdfast.types import Json
 
 __all__ = ["Document", "Indexer", "dumps", "plain_specs", "rebuild"]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _INSERT = "INSERT OR IGNORE INTO node_values (parent, path, kind, value, node) VALUES (?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM node_values WHERE parent = ? AND path = ? AND kind = ? AND value = ? AND node = ?"
 
@@ -31,7 +32,7 @@ Document = tuple[dict[str, Json], str, list[dict[str, Any]]]
 
 def dumps(value: Json) -> str:
     """Return JSON text as it is stored: compact, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def plain_specs(specs: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast.database.flatten import LONG, MARKER, MAX_TEXT, image
 from holdfast.database.pathways import cut_paths, find_paths
@@ -33,13 +33,15 @@ from holdfast.queries import (
     Like,
     Query,
     Regex,
+    SearchFunction,
     StructureFamilyQuery,
+    Subject,
 )
 from holdfast.queries.values import NUMBER, TEXT
 from holdfast.queries.words import phrases
 from holdfast.types import Json
 
-__all__ = ["Leaf", "LeafMaker", "spec_leaf"]
+__all__ = ["Leaf", "LeafMaker", "Range", "spec_leaf"]
 
 _BEYOND = 2**63
 _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -119,6 +121,23 @@ class Leaf:
         return Fragment(word.join(texts), tuple(value for row in self.rows for value in row.values))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Range(Query):
+    """Match a field by several comparisons at once, for one walk along the index.
+
+    Parameters
+    ----------
+    bounds : tuple of Comparison
+        All of one field that has at most one value.
+    """
+
+    bounds: tuple[Comparison, ...]
+    op: ClassVar[str] = "range"
+
+    def _test(self, metadata: dict[str, Json], subject: Subject, search: SearchFunction) -> bool:
+        return all(each.matches(metadata, subject, search) for each in self.bounds)
+
+
 Tests = Callable[[int, int], list[Fragment]]
 _EVERY_NODE = Leaf(nodes=TRUE)
 
@@ -181,17 +200,25 @@ class LeafMaker:
         return tests
 
     def _comparison(self, query: Comparison) -> Leaf:
-        sign = _OPERATORS[query.operator]
-        bound: Any = query.value
+        return self._range(Range((query,)))
+
+    def _range(self, query: Range) -> Leaf:
+        bounds = [self._bound(each) for each in query.bounds]
+        kinds = {TEXT if isinstance(value, str) else NUMBER for _, value in bounds}
+        if len(kinds) > 1:
+            return Leaf()
+        test = " AND ".join([f"kind = {kinds.pop()}", *(f"value {sign} ?" for sign, _ in bounds)])
+        values = tuple(value for _, value in bounds)
+        field = query.bounds[0].key
+        return self._of_field(field, lambda path, _: [Fragment(f"path = {path} AND {test}", values)])
+
+    def _bound(self, query: Comparison) -> tuple[str, object]:
+        sign, bound = _OPERATORS[query.operator], query.value
         if isinstance(bound, str):
-            sign, bound = self._text_bound(sign, bound)
-        elif _is_beyond(bound):
-            sign, bound = (f"{sign[0]}=" if self.up else sign[0]), image(bound)[1]
-        kind = TEXT if isinstance(bound, str) else NUMBER
-        test = f"kind = {kind} AND value {sign} ?"
-        return self._of_field(
-            query.key, lambda path, flags: [Fragment(f"path = {path} AND {test}", (bound,))]
-        )
+            return self._text_bound(sign, bound)
+        if _is_beyond(bound):
+            return (f"{sign[0]}=" if self.up else sign[0]), image(bound)[1]
+        return sign, bound
 
     def _text_bound(self, sign: str, bound: str) -> tuple[str, str]:
         if len(bound) <= MAX_TEXT:
@@ -279,6 +306,7 @@ _LEAVES: dict[type[Query], Callable[[LeafMaker, Any], Leaf]] = {
     Eq: lambda maker, query: maker.equal(query.key, query.value),
     In: LeafMaker._in,
     Comparison: LeafMaker._comparison,
+    Range: LeafMaker._range,
     Contains: LeafMaker._contains,
     Like: LeafMaker._like,
     Regex: LeafMaker._pattern,

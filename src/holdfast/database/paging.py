@@ -17,7 +17,7 @@ from holdfast.database.flatten import MARKER, image
 from holdfast.database.pathways import cut_paths, find_paths
 from holdfast.database.planning import Plan
 from holdfast.database.scopes import Scope
-from holdfast.database.sorting import Image, Order, position, read_cursor
+from holdfast.database.sorting import Image, Order, in_order, position, read_cursor
 from holdfast.errors import InvalidInputError
 from holdfast.queries import Field
 
@@ -236,12 +236,13 @@ class Pager:
     def _by_keys(self, place: Place) -> tuple[list[int], Place]:
         ids = hit_ids(self.connection, self.scope, self.found)
         images = self._images(ids)
-        ordered = sorted((position(self.order, images, node), node) for node in ids)
+        ordered = in_order(self.order, images, ids)
         start = self.window.offset
         if place is not None:
             known = [{} if each is None else {place[-1]: tuple(each)} for each in place[:-1]]
-            start = bisect_right(ordered, (position(self.order, known, place[-1]), place[-1]))
-        chosen = [node for _, node in ordered[start : start + self.window.limit]]
+            last = position(self.order, known, place[-1])
+            start = bisect_right(ordered, last, key=lambda node: position(self.order, images, node))
+        chosen = ordered[start : start + self.window.limit]
         if start + self.window.limit >= len(ordered):
             return chosen, None
         return chosen, [*(known.get(chosen[-1]) for known in images), chosen[-1]]

@@ -105,10 +105,11 @@ class PathWriter:
 
     def use(self, connection: sqlite3.Connection) -> None:
         """Work in this connection's transaction from now on."""
-        made = connection.execute("SELECT value FROM about WHERE name = 'index'").fetchone()
-        if made != (self._made,) or not self._is_committed(connection):
+        row = connection.execute("SELECT value FROM about WHERE name = 'index'").fetchone()
+        made = "" if row is None else row[0]
+        if made != self._made or not self._is_committed(connection):
             self.forget()
-            self._made = "" if made is None else made[0]
+            self._made = made
         self._connection = connection
         self._unsure = []
 

@@ -23,7 +23,7 @@ from holdfast.errors import InvalidInputError
 from holdfast.queries import field_of
 from holdfast.types import Json
 
-__all__ = ["Image", "Order", "order_of", "position", "read_cursor", "write_cursor"]
+__all__ = ["Image", "Order", "in_order", "order_of", "position", "read_cursor", "write_cursor"]
 
 Image = tuple[int, int | float | str | bytes]
 _MAX_KEYS = 10
@@ -144,6 +144,31 @@ class _Turned:
 
     def __lt__(self, other: _Turned) -> bool:
         return other.image < self.image
+
+
+def in_order(order: Order, images: Sequence[Mapping[int, Image]], nodes: Sequence[int]) -> list[int]:
+    """Return nodes in order: one stable sort for each key, the last key first.
+
+    Parameters
+    ----------
+    order : Order
+        The order.
+    images : sequence of mapping
+        For each key the images of the nodes that have the field.
+    nodes : sequence of int
+        Ids, ascending.
+
+    Returns
+    -------
+    list of int
+        The ids, in order.
+    """
+    ordered = list(reversed(nodes)) if order.is_descending else list(nodes)
+    for (_, is_descending), known in reversed(list(zip(order.keys, images, strict=True))):
+        present = [node for node in ordered if node in known]
+        missing = [node for node in ordered if node not in known]
+        ordered = sorted(present, key=known.__getitem__, reverse=is_descending) + missing
+    return ordered
 
 
 def position(order: Order, images: Sequence[Mapping[int, Image]], node: int) -> tuple[object, ...]:

@@ -41,6 +41,8 @@ MAX_DEPTH = 100
 MAX_INT_DIGITS = 4000
 """The most digits of a whole number; the language itself stops at 4,300."""
 
+_PLAIN_LEVELS = 8
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _MAX_BITS = int(MAX_INT_DIGITS * math.log2(10))
 _KINDS = {
     type(None): NULL,
@@ -101,7 +103,9 @@ def canonical(value: Json) -> str:
     str
         ASCII JSON text; two values are equal exactly when their texts are.
     """
-    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"))
+    text = _ENCODER.encode(value)
+    # Only whole floats have two spellings, and they show in the text.
+    return _ENCODER.encode(_whole(value)) if ".0" in text or "e+" in text else text
 
 
 def _whole(value: Json) -> Json:
@@ -180,6 +184,8 @@ def check_json(value: Json, what: str = "value", *, max_depth: int = MAX_DEPTH) 
     TooLargeError
         For a value that nests too deeply.
     """
+    if _is_plain(value):
+        return
     waiting: list[tuple[Json, tuple[object, ...]]] = [(value, ())]
     while waiting:
         each, path = waiting.pop()
@@ -194,6 +200,33 @@ def check_json(value: Json, what: str = "value", *, max_depth: int = MAX_DEPTH) 
             waiting.extend(_inside(each, what, path))
         elif kind is None:
             _check_subclass(each, what, path)
+
+
+def _is_plain(value: Json) -> bool:
+    """Tell fast, level by level, that a value has nothing that needs a closer look."""
+    level = [value]
+    for _ in range(_PLAIN_LEVELS):
+        below: list[Json] = []
+        for each in level:
+            cls = type(each)
+            if cls is dict:
+                if not all(type(key) is str and key.isascii() and "\x00" not in key for key in each):
+                    return False
+                below.extend(each.values())
+            elif cls is list:
+                below.extend(each)
+            elif not (each is None or cls is bool or _is_plain_scalar(each, cls)):
+                return False
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _is_plain_scalar(each: Json, cls: type) -> bool:
+    if cls is str:
+        return each.isascii() and "\x00" not in each
+    return (cls is int or cls is float) and -1e18 < each < 1e18
 
 
 def _inside(each: Json, what: str, path: tuple[object, ...]) -> Iterator[tuple[Json, tuple[object, ...]]]:
