@@ -31,13 +31,20 @@ def merged(base: dict[str, Json], mine: dict[str, Json], theirs: dict[str, Json]
     result: dict[str, Json] = {}
     for key in [*theirs, *(each for each in mine if each not in theirs)]:
         own, old, new = (side.get(key, _ABSENT) for side in (mine, base, theirs))
-        if all(isinstance(side, dict) for side in (own, new)):
-            value = merged(old if isinstance(old, dict) else {}, own, new)
-        else:
-            value = new if _is_same(own, old) else own
+        value = _merged_value(own, old, new)
         if value is not _ABSENT:
             result[key] = value
     return result
+
+
+def _merged_value(own: Json, old: Json, new: Json) -> Json:
+    if _is_same(own, old):
+        return new
+    if isinstance(own, dict) and isinstance(new, dict):
+        return merged(old if isinstance(old, dict) else {}, own, new)
+    if isinstance(own, dict) and isinstance(old, dict) and new is _ABSENT:
+        return merged(old, own, {}) or _ABSENT
+    return own
 
 
 _ABSENT = object()

@@ -106,11 +106,10 @@ class NodeWriter:
 
     def _taken(self, batch: _Batch) -> str:
         seen: set[tuple[int, str]] = set()
+        before = "SELECT 1 FROM nodes WHERE parent = ? AND key = ? AND id < ?"
         for _, parent, new in batch.nodes:
-            taken = self._connection.execute(
-                "SELECT 1 FROM nodes WHERE parent = ? AND key = ?", (parent, new.key)
-            )
-            if (parent, new.key) in seen or (taken.fetchone() and parent < batch.first):
+            is_taken = self._connection.execute(before, (parent, new.key, batch.first)).fetchone()
+            if is_taken or (parent, new.key) in seen:
                 return f"there is a node {new.key!r} already; choose another key, or update that node"
             seen.add((parent, new.key))
         return "a key is taken; choose another"

@@ -117,11 +117,11 @@ class Comparison(Query):
                 f"unknown operator {self.operator!r:.40}; use one of {', '.join(OPERATORS)}"
             )
         object.__setattr__(self, "key", field_of(self.key))
+        frozen_value(self.value, f"the bound for {self.key.dotted}")
         if isinstance(self.value, bool) or not isinstance(self.value, int | float | str):
             raise InvalidTypeError(
                 f"{self.key.dotted} can be compared with a number or a text, not with {self.value!r:.80}"
             )
-        frozen_value(self.value, f"the bound for {self.key.dotted}")
 
     def _test(self, metadata: dict[str, Json], subject: Subject, search: SearchFunction) -> bool:
         compare, kind = OPERATORS[self.operator], kind_of(self.value)

@@ -1,0 +1,396 @@
+import multiprocessing
+import os
+import pickle
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.database import Schema, SqliteFile, backup, upgrade
+from holdfast.database.schema import set_about
+from holdfast.errors import (
+    AlreadyExistsError,
+    BusyError,
+    ConflictError,
+    HoldfastError,
+    NewerFormatError,
+    NotFoundError,
+    OldFormatError,
+    ReadOnlyError,
+    UnreadableError,
+)
+from holdfast.files import declare_file_system
+
+STEPS = (
+    "CREATE TABLE t (a INTEGER);",
+    "ALTER TABLE t ADD COLUMN b TEXT; UPDATE t SET b = 'x;y';",
+    lambda connection: connection.execute("CREATE TABLE u AS SELECT a, b FROM t"),
+)
+SCHEMA = Schema("holdfast-test", STEPS)
+FIRST = Schema("holdfast-test", STEPS[:1])
+
+
+SOURCE = str(Path(holdfast.__file__).parents[1])
+
+
+@pytest.fixture
+def file(tmp_path):
+    with SqliteFile(tmp_path / "t.db", FIRST) as file:
+        yield file
+
+
+def put(number):
+    return lambda connection: connection.execute("INSERT INTO t VALUES (?)", (number,))
+
+
+def numbers(file):
+    with file.read() as connection:
+        return sorted(a for (a,) in connection.execute("SELECT a FROM t"))
+
+
+def test_writes_of_many_threads_are_all_kept(file):
+    threads = [
+        threading.Thread(target=lambda n=n: [file.write(put(n * 100 + i)) for i in range(50)])
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert numbers(file) == sorted(n * 100 + i for n in range(8) for i in range(50))
+
+
+def test_a_failing_writer_undoes_only_its_own_part(file):
+    barrier, failures = threading.Barrier(9), []
+
+    def fail(connection):
+        connection.execute("INSERT INTO t VALUES (-1)")
+        raise ConflictError("no")
+
+    def run(function):
+        barrier.wait()
+        try:
+            file.write(function)
+        except ConflictError as error:
+            failures.append(error)
+
+    held = threading.Thread(target=lambda: hold(file, barrier))
+    threads = [held, *(threading.Thread(target=run, args=(fail if n % 2 else put(n),)) for n in range(8))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert numbers(file) == [0, 2, 4, 6]
+    assert len(failures) == 4
+
+
+def hold(file, barrier):
+    """Keep the writer busy until all others wait, so that they share one commit."""
+    with file.transaction():
+        barrier.wait()
+        while len(file._jobs) < 8:
+            time.sleep(0.001)
+
+
+def test_a_transaction_is_undone_by_an_exception(file):
+    def fail():
+        with file.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            raise ConflictError("no")
+
+    with pytest.raises(ConflictError):
+        fail()
+    assert numbers(file) == []
+
+
+def test_a_reader_sees_one_state_while_others_write(file):
+    with file.read() as connection:
+        before = connection.execute("SELECT count(*) FROM t").fetchone()
+        threading.Thread(target=file.write, args=(put(1),)).start()
+        while numbers(file) != [1]:
+            time.sleep(0.001)
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == before
+
+
+def test_nested_transactions_are_refused(file):
+    with file.transaction(), pytest.raises(BusyError):
+        file.write(put(1))
+
+
+def test_change_token_differs_after_a_commit_of_any_process(file):
+    first = file.change()
+    assert file.change() == first
+    file.write(put(1))
+    second = file.change()
+    assert second != first
+    other = sqlite3.connect(file.path)
+    other.execute("INSERT INTO t VALUES (2)")
+    other.commit()
+    other.close()
+    assert file.change() != second
+
+
+def test_last_one_out_leaves_one_file_that_is_not_in_wal_mode(tmp_path):
+    first, second = SqliteFile(tmp_path / "t.db", FIRST), SqliteFile(tmp_path / "t.db", FIRST)
+    first.write(put(1))
+    first.close()
+    assert numbers(second) == [1]
+    second.close()
+    assert os.listdir(tmp_path) == ["t.db"]
+    assert (tmp_path / "t.db").read_bytes()[18:20] == b"\x01\x01"
+
+
+@pytest.mark.privileged
+def test_database_at_rest_opens_on_a_medium_that_cannot_be_written(tmp_path):
+    inside = tmp_path / "medium"
+    inside.mkdir()
+    with SqliteFile(inside / "t.db", FIRST) as file:
+        file.write(put(1))
+    subprocess.run(["mount", "--bind", "-o", "ro", inside, inside], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", inside], check=True)
+    try:
+        with SqliteFile(inside / "t.db", FIRST, read_only=True) as file:
+            assert numbers(file) == [1]
+        with pytest.raises(ReadOnlyError):
+            SqliteFile(inside / "t.db", FIRST)
+    finally:
+        subprocess.run(["umount", inside], check=True)
+
+
+def test_read_only_handle_does_not_write_nor_make(file, tmp_path):
+    with SqliteFile(file.path, FIRST, read_only=True) as reader:
+        file.write(put(1))
+        assert numbers(reader) == [1]
+        with pytest.raises(ReadOnlyError):
+            reader.write(put(2))
+    with pytest.raises(NotFoundError):
+        SqliteFile(tmp_path / "absent.db", FIRST, read_only=True)
+    assert not (tmp_path / "absent.db").exists()
+    with pytest.raises(NotFoundError):
+        SqliteFile(tmp_path / "absent.db", FIRST, create=False)
+
+
+def test_shared_file_system_uses_neither_log_nor_memory_map(tmp_path):
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    declare_file_system(directory, "shared")
+    with SqliteFile(directory / "t.db", FIRST) as file:
+        file.write(put(1))
+        with file.read() as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+            assert connection.execute("PRAGMA mmap_size").fetchone() == (0,)
+        assert numbers(file) == [1]
+        assert os.listdir(directory) == ["t.db"]
+
+
+@pytest.mark.parametrize("durability", ["sync", "group", "os"])
+def test_every_durability_keeps_what_was_written(tmp_path, durability):
+    with SqliteFile(tmp_path / "t.db", FIRST, durability=durability) as file:
+        file.write(put(1))
+        with file.lease() as connection:
+            connection.execute("INSERT INTO t VALUES (2)")
+    with SqliteFile(tmp_path / "t.db", FIRST) as file:
+        assert numbers(file) == [1, 2]
+
+
+def test_memory_database_is_one_for_all_threads():
+    with SqliteFile(":memory:", FIRST) as file:
+        threads = [threading.Thread(target=file.write, args=(put(n),)) for n in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert numbers(file) == list(range(10))
+        before = file.change()
+        file.write(put(10))
+        assert file.change() != before
+
+
+def test_closed_file_says_so(file):
+    file.close()
+    with pytest.raises(ConflictError, match="closed"):
+        numbers(file)
+    file.close()
+
+
+def test_handle_pickles_by_path(file):
+    file.write(put(1))
+    with pickle.loads(pickle.dumps(file)) as again:
+        assert numbers(again) == [1]
+
+
+# -- processes ---------------------------------------------------------------------------------------------
+
+
+def write_many(file, start):
+    for number in range(start, start + 50):
+        file.write(put(number))
+
+
+def test_handle_works_on_both_sides_of_a_fork(file):
+    file.write(put(0))
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=write_many, args=(file, n * 100)) for n in range(1, 4)]
+    for child in children:
+        child.start()
+    write_many(file, 1000)
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    expected = [0, *(n * 100 + i for n in range(1, 4) for i in range(50)), *range(1000, 1050)]
+    assert numbers(file) == sorted(expected)
+    with file.read() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_fork_inside_a_transaction_leaves_the_parent_whole(file):
+    context = multiprocessing.get_context("fork")
+    with file.transaction() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+        child = context.Process(target=numbers, args=(file,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+    assert numbers(file) == [1]
+
+
+WRITER = """
+import sys
+from holdfast.database import SqliteFile, Schema
+file = SqliteFile(sys.argv[1], Schema("holdfast-test", ("CREATE TABLE t (a INTEGER);",)))
+number = 0
+while True:
+    file.write(lambda c: c.executemany("INSERT INTO t VALUES (?)", [(number,)] * 3))
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.parametrize("delay", [1, 17, 60])
+def test_kill_during_commits_loses_nothing_acknowledged_and_shows_nothing_torn(tmp_path, delay):
+    path = tmp_path / "t.db"
+    command, environment = [sys.executable, "-c", WRITER, path], {**os.environ, "PYTHONPATH": SOURCE}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        acknowledged = [int(process.stdout.readline()) for _ in range(delay)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += map(int, process.stdout)
+    with SqliteFile(path, FIRST) as file, file.read() as connection:
+        rows = connection.execute("SELECT a, count(*) FROM t GROUP BY a ORDER BY a").fetchall()
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert all(count == 3 for _, count in rows)
+    assert [a for a, _ in rows][: len(acknowledged)] == acknowledged
+    assert len(rows) - len(acknowledged) in (0, 1)
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+
+
+def test_older_version_is_not_touched_until_it_is_upgraded(tmp_path):
+    path = tmp_path / "t.db"
+    with SqliteFile(path, FIRST) as file:
+        file.write(put(7))
+    before = path.read_bytes()
+    with pytest.raises(OldFormatError, match="holdfast upgrade"):
+        SqliteFile(path, SCHEMA)
+    assert path.read_bytes() == before
+    kept = upgrade(path, SCHEMA)
+    with SqliteFile(path, SCHEMA) as file, file.read() as connection:
+        assert connection.execute("SELECT a, b FROM u").fetchall() == [(7, "x;y")]
+    with SqliteFile(kept, FIRST) as file:
+        assert numbers(file) == [7]
+    assert upgrade(path, SCHEMA) is None
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
+def test_every_older_version_upgrades_to_the_same_tables(tmp_path, version):
+    path = tmp_path / "t.db"
+    SqliteFile(path, Schema("holdfast-test", STEPS[: version or 1])).close()
+    upgrade(path, SCHEMA)
+    with SqliteFile(path, SCHEMA) as file, file.read() as connection:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        ).fetchall()
+    assert tables == [("about",), ("t",), ("u",)]
+
+
+def test_failed_upgrade_leaves_the_old_version(tmp_path):
+    path = tmp_path / "t.db"
+    SqliteFile(path, FIRST).close()
+    with pytest.raises(HoldfastError):
+        upgrade(path, Schema("holdfast-test", (*STEPS[:1], "CREATE TABLE v (a); CREATE TABLE t (a);")))
+    with SqliteFile(path, FIRST) as file, file.read() as connection:
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'v'").fetchone() is None
+
+
+def test_newer_version_names_the_release_that_wrote_it(tmp_path):
+    path = tmp_path / "t.db"
+    with SqliteFile(path, SCHEMA) as file, file.transaction() as connection:
+        set_about(connection, "release", "9.8.7")
+    with pytest.raises(NewerFormatError, match=r"9\.8\.7"):
+        SqliteFile(path, FIRST)
+
+
+@pytest.mark.parametrize(("feature", "may_read"), [("reader_features", False), ("writer_features", True)])
+def test_unknown_feature_is_a_newer_format(tmp_path, feature, may_read):
+    path = tmp_path / "t.db"
+    with SqliteFile(path, FIRST) as file, file.transaction() as connection:
+        set_about(connection, feature, '["time-travel"]')
+    with pytest.raises(NewerFormatError):
+        SqliteFile(path, FIRST)
+    if may_read:
+        SqliteFile(path, FIRST, read_only=True).close()
+    else:
+        with pytest.raises(NewerFormatError):
+            SqliteFile(path, FIRST, read_only=True)
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but long enough" * 100, b"SQLite format 3\x00" + b"\x00" * 100]
+)
+def test_damaged_file_is_unreadable(tmp_path, content):
+    path = tmp_path / "t.db"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableError):
+        SqliteFile(path, FIRST)
+
+
+def test_other_database_is_left_alone(tmp_path):
+    path = tmp_path / "t.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE mine (a)")
+    other.commit()
+    other.close()
+    with pytest.raises(UnreadableError, match="holdfast-test"):
+        SqliteFile(path, FIRST)
+    SqliteFile(tmp_path / "u.db", Schema("holdfast-other", STEPS)).close()
+    with pytest.raises(UnreadableError, match="holdfast-other"):
+        SqliteFile(tmp_path / "u.db", FIRST)
+
+
+def test_backup_of_a_live_database_is_one_whole_state(file, tmp_path):
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            file.write(lambda c: c.executemany("INSERT INTO t VALUES (?)", [(1,)] * 3))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        kept = backup(file.path, tmp_path / "copy.db")
+    finally:
+        stop.set()
+        thread.join()
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("copy.db-") or name.endswith(".tmp")]
+    with SqliteFile(kept, FIRST) as copy:
+        assert len(numbers(copy)) % 3 == 0
+    with pytest.raises(AlreadyExistsError):
+        backup(file.path, kept)
+    with pytest.raises(NotFoundError):
+        backup(tmp_path / "absent", tmp_path / "b")
