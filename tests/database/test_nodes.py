@@ -225,6 +225,16 @@ def test_assets_are_listed_below_a_location(database):
     assert set(database.assets.facts()) == set(locations)
 
 
+def test_root_gets_a_data_source_of_its_own(database):
+    source = NewSource("container", "inode/directory", assets=[NewAsset(".", is_directory=True)])
+    with database.transaction() as tx:
+        assert tx.nodes.set_sources(ROOT, [source])
+        assert not tx.nodes.set_sources(ROOT, [source])
+        tx.nodes.update(ROOT, metadata={"title": "runs"})
+    assert [each.location for each in database.assets.of_node(ROOT)] == ["."]
+    assert database.nodes.get(ROOT).metadata == '{"title":"runs"}'
+
+
 # -- search ------------------------------------------------------------------------------------------------
 
 

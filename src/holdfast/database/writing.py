@@ -343,20 +343,39 @@ class NodeWriter:
         is_changed = document != old.document or new.metadata != origin
         if is_changed:
             self._store(old, document, new.metadata)
-        is_changed |= self._sync_sources(node, new)
+        is_changed |= self._sync_structure(node, new.structure)
+        is_changed |= self.set_sources(node, new.sources)
         is_changed |= self._sync_children(node, new)
         return "updated" if is_changed else "same"
 
-    def _sync_sources(self, node: int, new: NewNode) -> bool:
-        structure = self._structure(new.structure)
-        stored = self._connection.execute("SELECT structure FROM nodes WHERE id = ?", (node,)).fetchone()[0]
-        if stored == structure and self._assets.is_same(node, new.sources):
-            self._assets.record([asset for source in new.sources for asset in source.assets])
+    def set_sources(self, node: int, sources: Sequence[NewSource]) -> bool:
+        """Give a node other data sources; what is known of their files' bytes is kept.
+
+        Parameters
+        ----------
+        node : int
+            Its id; `ROOT` too.
+        sources : sequence of NewSource
+            All of its data sources.
+
+        Returns
+        -------
+        bool
+            Whether anything differed, beside facts of the files themselves.
+        """
+        if self._assets.is_same(node, sources):
+            self._assets.record([asset for source in sources for asset in source.assets])
             return False
-        self._connection.execute("UPDATE nodes SET structure = ? WHERE id = ?", (structure, node))
         self._connection.execute("DELETE FROM data_sources WHERE node = ?", (node,))
-        self._insert_sources([(node, source) for source in new.sources])
+        self._insert_sources([(node, source) for source in sources])
         return True
+
+    def _sync_structure(self, node: int, structure: Json) -> bool:
+        number = self._structure(structure)
+        changed = self._connection.execute(
+            "UPDATE nodes SET structure = ? WHERE id = ? AND structure IS NOT ?", (number, node, number)
+        )
+        return changed.rowcount > 0
 
     def _sync_children(self, node: int, new: NewNode) -> bool:
         keys = dumps([child.key for child in new.children])
