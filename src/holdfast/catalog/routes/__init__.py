@@ -1,0 +1,218 @@
+"""Own the table of the catalog's addresses: Tiled's, and ours for assets.
+
+It does not answer: the modules beside it do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from holdfast.catalog.routes.about import AboutRoutes
+from holdfast.catalog.routes.arrays import ARRAY_TYPES, ArrayRoutes
+from holdfast.catalog.routes.assets import AssetRoutes
+from holdfast.catalog.routes.containers import CONTAINER_TYPES, ContainerRoutes
+from holdfast.catalog.routes.nodes import NodeRoutes, search_lane
+from holdfast.catalog.routes.params import (
+    ArrayParams,
+    AssetParams,
+    AssetsParams,
+    BlockParams,
+    ContainerParams,
+    DistinctParams,
+    ManifestParams,
+    MetadataParams,
+    NoParams,
+    PartitionParams,
+    SearchParams,
+    TableParams,
+)
+from holdfast.catalog.routes.tables import TABLE_TYPES, TableRoutes
+from holdfast.errors import (
+    ChangedError,
+    ForbiddenError,
+    HashError,
+    MissingDependencyError,
+    MissingFileError,
+    NotAcceptableError,
+    NotFoundError,
+    RangeNotSatisfiableError,
+    TooLargeError,
+    UnreadableError,
+)
+from holdfast.http.routing import Call, Context, Route
+from holdfast.http.zipstream import ZIP_MEDIA_TYPE
+
+if TYPE_CHECKING:
+    from holdfast.catalog.tree import Catalog
+
+__all__ = ["mount", "routes"]
+
+_DATA_ERRORS = (
+    NotFoundError,
+    NotAcceptableError,
+    ChangedError,
+    ForbiddenError,
+    HashError,
+    MissingFileError,
+    MissingDependencyError,
+    TooLargeError,
+    UnreadableError,
+)
+_FILE_ERRORS = (
+    NotFoundError,
+    ChangedError,
+    ForbiddenError,
+    HashError,
+    MissingFileError,
+    RangeNotSatisfiableError,
+)
+_OCTETS = ("application/octet-stream",)
+
+
+def mount(context: Context) -> list[Route]:
+    """Open the catalog of a directory and return its routes.
+
+    Parameters
+    ----------
+    context : Context
+        The served directory; settings ``watch_s``, ``digest``, ``allow_outside`` and ``readable_storage``.
+
+    Returns
+    -------
+    list of Route
+        The routes.
+    """
+    # Indexing is loaded by who serves, not by who opens a catalog in-process.
+    from holdfast.catalog.tree import Catalog
+    from holdfast.catalog.watching import Keeper
+
+    options = context.options
+    catalog = Catalog.open(
+        context.directory,
+        readable_storage=options.get("readable_storage"),
+        database=context.database,
+        allow_outside=options.get("allow_outside", ()),
+        create=True,
+    )
+    context.closing.append(catalog.close)
+    keeper = Keeper(catalog, digest=options.get("digest", "later"), watch_s=options.get("watch_s"))
+    context.closing.append(keeper.stop)
+    keeper.start()
+    return routes(catalog)
+
+
+def routes(catalog: Catalog) -> list[Route]:
+    """Return the routes over a catalog.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        What is served.
+
+    Returns
+    -------
+    list of Route
+        To be mounted at ``/api/v1``.
+    """
+    return [*_node_routes(catalog), *_data_routes(catalog), *_asset_routes(catalog)]
+
+
+def _node_routes(catalog: Catalog) -> Iterable[Route]:
+    about, nodes = AboutRoutes(catalog), NodeRoutes(catalog)
+    yield Route("GET", "/", about.about, scope="open", lane="inline", summary="What this server is and can")
+    yield Route(
+        "GET",
+        "/metadata/{path:path}",
+        nodes.metadata,
+        lane="inline",
+        query=MetadataParams,
+        errors=(NotFoundError,),
+        summary="One node: metadata, structure, links",
+    )
+    yield Route(
+        "GET",
+        "/search/{path:path}",
+        nodes.search,
+        lane=search_lane,
+        query=SearchParams,
+        errors=(NotFoundError, TooLargeError),
+        summary="The children of a node, filtered and sorted, page by page",
+    )
+    yield Route(
+        "GET",
+        "/search-deep/{path:path}",
+        nodes.search_deep,
+        query=SearchParams,
+        errors=(NotFoundError, TooLargeError),
+        summary="Everything below a node, filtered and sorted, page by page",
+    )
+    yield Route(
+        "GET",
+        "/distinct/{path:path}",
+        nodes.distinct,
+        query=DistinctParams,
+        errors=(NotFoundError,),
+        summary="The different values of metadata fields, families and specs",
+    )
+
+
+def _data_routes(catalog: Catalog) -> Iterable[Route]:
+    arrays, tables, containers = ArrayRoutes(catalog), TableRoutes(catalog), ContainerRoutes(catalog)
+    yield _data(
+        "GET", "/array/full/{path:path}", arrays.full, ArrayParams, ARRAY_TYPES, "An array, or a slice of it"
+    )
+    yield _data(
+        "GET", "/array/block/{path:path}", arrays.block, BlockParams, ARRAY_TYPES, "One block of an array"
+    )
+    for method in ("GET", "POST"):
+        yield _data(
+            method,
+            "/table/partition/{path:path}",
+            tables.partition,
+            PartitionParams,
+            TABLE_TYPES,
+            "Part of a table",
+        )
+        yield _data(method, "/table/full/{path:path}", tables.full, TableParams, TABLE_TYPES, "A whole table")
+        yield _data(
+            method,
+            "/container/full/{path:path}",
+            containers.full,
+            ContainerParams,
+            CONTAINER_TYPES,
+            "The metadata of everything below a container",
+        )
+
+
+def _data(method: str, path: str, call: Call, query: type, media: tuple[str, ...], summary: str) -> Route:
+    body = list[str] if method == "POST" else None
+    return Route(
+        method,
+        path,
+        call,
+        lane="heavy",
+        query=query,
+        body=body,
+        media=media,
+        errors=_DATA_ERRORS,
+        summary=summary,
+    )
+
+
+def _asset_routes(catalog: Catalog) -> Iterable[Route]:
+    assets = AssetRoutes(catalog)
+    yield _asset("/asset/bytes/{path:path}", assets.bytes, AssetParams, _OCTETS, "A file of a node")
+    yield _asset(
+        "/asset/manifest/{path:path}", assets.manifest, ManifestParams, (), "The files below a directory"
+    )
+    yield _asset(
+        "/assets/{id:int}", assets.asset, AssetsParams, (*_OCTETS, ZIP_MEDIA_TYPE), "A file, or a directory"
+    )
+    yield _asset(
+        "/assets/{id:int}/digests", assets.digests, NoParams, _OCTETS, "The digests of a file's blocks"
+    )
+
+
+def _asset(path: str, call: Call, query: type, media: tuple[str, ...], summary: str) -> Route:
+    return Route("GET", path, call, query=query, media=media, errors=_FILE_ERRORS, summary=summary)

@@ -1,0 +1,69 @@
+"""Own the answer at the root of the API: what this server is and can.
+
+References
+----------
+Tiled 0.2.20: ``GET /api/v1/``; its client validates the eight members.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast import __version__
+from holdfast.catalog.routes.arrays import ARRAY_ALIASES, ARRAY_TYPES
+from holdfast.catalog.routes.containers import CONTAINER_ALIASES, CONTAINER_TYPES
+from holdfast.catalog.routes.tables import TABLE_ALIASES, TABLE_TYPES
+from holdfast.http.reply import Reply, json_reply
+from holdfast.http.request import Request
+from holdfast.queries import FILTERS
+
+if TYPE_CHECKING:
+    from holdfast.catalog.tree import Catalog
+
+__all__ = ["TILED_VERSION", "AboutRoutes"]
+
+TILED_VERSION = "0.2.20"
+"""The release of Tiled whose API this is; its clients leave fields out for older ones."""
+
+_FORMATS = {"array": ARRAY_TYPES, "table": TABLE_TYPES, "container": CONTAINER_TYPES}
+_ALIASES = {"array": ARRAY_ALIASES, "table": TABLE_ALIASES, "container": CONTAINER_ALIASES}
+
+
+class AboutRoutes:
+    """Answer about the server.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Whose uid is told.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def about(self, request: Request) -> Reply:
+        """Answer what this server is and can."""
+        site = request.scope["holdfast.site"]
+        required = not (request.direct or site.access.public)
+        return json_reply(
+            {
+                "api_version": 0,
+                "library_version": TILED_VERSION,
+                "formats": _FORMATS,
+                "aliases": {family: _by_type(names) for family, names in _ALIASES.items()},
+                "queries": [name for name in FILTERS if name != "tree"],
+                "authentication": {"required": required, "providers": [], "links": None},
+                "links": {"self": request.root, "documentation": f"{request.base}/openapi.json"},
+                "meta": {
+                    "root_path": "/api",
+                    "holdfast": {"version": __version__, "uid": self._catalog.uid},
+                },
+            }
+        )
+
+
+def _by_type(names: dict[str, str]) -> dict[str, list[str]]:
+    return {
+        media_type: [name for name, each in names.items() if each == media_type]
+        for media_type in names.values()
+    }

@@ -1,0 +1,137 @@
+"""Own the answers with assets: files as they are, directories as ZIP or as a list.
+
+References
+----------
+Tiled 0.2.20: ``/asset/bytes`` and ``/asset/manifest``. ``/assets/{id}`` is the wish of Tiled's issue 473.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from holdfast.catalog.routes.nodes import node_path
+from holdfast.catalog.routes.params import AssetParams, AssetsParams, ManifestParams, NoParams
+from holdfast.catalog.routes.stored import StoredFiles
+from holdfast.catalog.routes.wire import asset_json
+from holdfast.database import AssetRow
+from holdfast.errors import InvalidInputError, NotFoundError
+from holdfast.hashing import Digest
+from holdfast.http.reply import Reply, file_reply, json_reply
+from holdfast.http.request import Request
+from holdfast.http.zipstream import Entry, zip_reply
+from holdfast.paths import parse_key
+
+if TYPE_CHECKING:
+    from holdfast.catalog.assets import Entry as ManifestEntry
+    from holdfast.catalog.tree import Catalog
+
+__all__ = ["AssetRoutes"]
+
+
+class AssetRoutes:
+    """Answer with assets.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Knows assets and their places.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._files = StoredFiles(catalog)
+
+    def bytes(self, request: Request) -> Reply:
+        """Answer a file of a node, or a file below a directory of a node."""
+        params = request.params(AssetParams)
+        asset = self._asset_of_node(request, params.id)
+        if asset.is_directory:
+            if params.relative_path is None:
+                raise InvalidInputError(
+                    f"asset {asset.id} is a directory; name a file of it with relative_path=, or fetch it as "
+                    f"a ZIP from /assets/{asset.id}"
+                )
+            return self._member(request, asset, params.relative_path)
+        if params.relative_path is not None:
+            raise InvalidInputError(f"asset {asset.id} is a file; leave relative_path= out")
+        return self._files.file_reply(request, asset)
+
+    def manifest(self, request: Request) -> Reply:
+        """Answer the relative paths of the files below a directory of a node."""
+        params = request.params(ManifestParams)
+        asset = self._asset_of_node(request, params.id)
+        if not asset.is_directory:
+            raise InvalidInputError(f"asset {asset.id} is a file; only directories have a manifest")
+        return json_reply({"manifest": [entry.name for entry in self._catalog.manifest(asset)]})
+
+    def asset(self, request: Request) -> Reply:
+        """Answer an asset: a file as it is, a directory as a ZIP or as a list of one level."""
+        params = request.params(AssetsParams)
+        asset = self._catalog.asset(request.args["id"])
+        if not asset.is_directory:
+            if params.format is not None or params.relative_path is not None:
+                raise InvalidInputError(
+                    f"asset {asset.id} is a file; format= and relative_path= are for directories"
+                )
+            return self._files.file_reply(request, asset)
+        if params.relative_path is not None:
+            return self._member(request, asset, params.relative_path)
+        if params.format == "json":
+            return self._listing(request, asset)
+        return self._zip(request, asset)
+
+    def digests(self, request: Request) -> Reply:
+        """Answer the digests of all blocks of a file."""
+        request.params(NoParams)
+        return self._files.blocks_reply(request, self._catalog.asset(request.args["id"]))
+
+    def _asset_of_node(self, request: Request, number: int) -> AssetRow:
+        path = node_path(request)
+        row = self._catalog.node(path)
+        sources = self._catalog.sources([row]).get(row.id, [])
+        for asset in (asset for source in sources for asset in source.assets):
+            if asset.id == number:
+                return asset
+        raise NotFoundError(f"the node {'/'.join(path)!r} has no asset {number}; see its data sources")
+
+    def _member(self, request: Request, directory: AssetRow, name: str) -> Reply:
+        parts = parse_key(name, "relative_path")
+        for entry in self._catalog.manifest(directory):
+            if entry.name == "/".join(parts):
+                return self._entry_reply(request, directory, entry)
+        raise NotFoundError(f"asset {directory.id} has no file {name[:200]!r}; see its manifest")
+
+    def _entry_reply(self, request: Request, directory: AssetRow, entry: ManifestEntry) -> Reply:
+        if entry.asset is not None:
+            return self._files.file_reply(request, entry.asset)
+        path = self._catalog.asset_path(directory) / entry.name
+        return file_reply(request, path, filename=path.name)
+
+    def _zip(self, request: Request, directory: AssetRow) -> Reply:
+        top = self._catalog.asset_path(directory)
+        name = PurePosixPath(directory.location).name or top.name
+        entries = [
+            self._zip_entry(str(top / entry.name), entry) for entry in self._catalog.manifest(directory)
+        ]
+        return zip_reply(request, entries, filename=f"{name}.zip")
+
+    def _zip_entry(self, path: str, entry: ManifestEntry) -> Entry:
+        asset = entry.asset
+        if asset is None or asset.digest is None:
+            return Entry(entry.name, path, entry.size, entry.mtime_ns)
+        digest = Digest.parse(asset.digest)
+        return Entry(
+            entry.name, path, entry.size, entry.mtime_ns, digest, blocks=lambda: self._catalog.digests(asset)
+        )
+
+    def _listing(self, request: Request, directory: AssetRow) -> Reply:
+        items = [
+            {
+                **asset_json(child),
+                "name": PurePosixPath(child.location).name,
+                "uri": f"{request.root}/assets/{child.id}" + ("?format=json" if child.is_directory else ""),
+            }
+            for child in self._catalog.children_of(directory)
+        ]
+        return json_reply({"id": directory.id, "location": directory.location, "contents": items})
