@@ -52,3 +52,12 @@ def test_format_wins_over_accept_and_may_be_short():
 def test_an_unknown_format_is_refused_with_the_short_names():
     with pytest.raises(NotAcceptableError, match=r"'xlsx' is not possible.*format=csv"):
         negotiate(request(None, b"format=xlsx"), OFFERED, {"csv": "text/csv", "png": "image/png"})
+
+
+def test_frames_are_no_type_to_choose():
+    frames = "application/vnd.holdfast.frames"
+    assert choose(frames, OFFERED) == OFFERED[0]
+    assert choose(f"{frames}, text/csv;q=0.9", OFFERED) == "text/csv"
+    with pytest.raises(NotAcceptableError) as caught:
+        choose(f"{frames}, text/html", OFFERED)
+    assert caught.value.details == {"possible": list(OFFERED)}

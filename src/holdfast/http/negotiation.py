@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.errors import NotAcceptableError
+from holdfast.http.frames import FRAMES_MEDIA_TYPE
 from holdfast.http.request import Request
 
 __all__ = ["choose", "negotiate"]
@@ -78,9 +79,13 @@ def choose(accept: str | None, offered: Sequence[str], aliases: Mapping[str, str
     """
     if not accept or accept.strip() == "*/*":
         return offered[0]
+    # Frames wrap a body of any type; they are not one of the types to choose from.
+    parsed = [_parse(part) for part in accept.split(",")]
+    parsed = [each for each in parsed if each[0] != FRAMES_MEDIA_TYPE]
+    if not parsed:
+        return offered[0]
     best, best_rank = "", (0.0, 0)
-    for place, part in enumerate(accept.split(",")):
-        pattern, weight = _parse(part)
+    for place, (pattern, weight) in enumerate(parsed):
         for media_type in offered:
             rank = (weight, -place)
             if weight > 0 and _fits(pattern, media_type) and (not best or rank > best_rank):

@@ -59,6 +59,8 @@ def plan_of(kind: type) -> ParamPlan:
 
 
 def _is_list(info: Any) -> bool:
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _is_list(info.type)
     if isinstance(info, msgspec.inspect.UnionType):
         return any(_is_list(each) for each in info.types)
     return isinstance(info, msgspec.inspect.ListType | msgspec.inspect.VarTupleType)

@@ -136,7 +136,7 @@ def _node_routes(catalog: Catalog) -> Iterable[Route]:
         nodes.search,
         lane=search_lane,
         query=SearchParams,
-        errors=(NotFoundError, TooLargeError),
+        errors=(NotFoundError,),
         summary="The children of a node, filtered and sorted, page by page",
     )
     yield Route(
@@ -144,7 +144,7 @@ def _node_routes(catalog: Catalog) -> Iterable[Route]:
         "/search-deep/{path:path}",
         nodes.search_deep,
         query=SearchParams,
-        errors=(NotFoundError, TooLargeError),
+        errors=(NotFoundError,),
         summary="Everything below a node, filtered and sorted, page by page",
     )
     yield Route(

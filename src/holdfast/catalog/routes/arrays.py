@@ -20,7 +20,6 @@ from holdfast.catalog.routes.stored import StoredFiles
 from holdfast.errors import InvalidInputError
 from holdfast.formats.base import ArrayReader
 from holdfast.formats.slicing import Selection, block_index, parse_slice
-from holdfast.http.frames import FRAMES_MEDIA_TYPE
 from holdfast.http.limits import MEBIBYTE
 from holdfast.http.negotiation import negotiate
 from holdfast.http.reply import Reply, bytes_reply, stream_reply
@@ -79,13 +78,13 @@ class ArrayRoutes:
         params: ArrayParams | BlockParams,
         select: Callable[[ArrayReader], Selection],
     ) -> Reply:
-        media_type = negotiate(request, (*ARRAY_TYPES, FRAMES_MEDIA_TYPE), ARRAY_ALIASES)
+        media_type = negotiate(request, ARRAY_TYPES, ARRAY_ALIASES)
         path = node_path(request)
         with ExitStack() as stack:
             reader = stack.enter_context(self._catalog.array(path))
             selection = select(reader)
             _check_shape(params.expected_shape, selection)
-            if media_type in {OCTETS, FRAMES_MEDIA_TYPE}:
+            if media_type == OCTETS:
                 reply = self._octets(request, reader, selection, params.filename)
             else:
                 name = params.filename or f"{path[-1] if path else 'array'}{_SUFFIXES[media_type]}"

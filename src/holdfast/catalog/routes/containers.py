@@ -15,7 +15,6 @@ from holdfast.catalog.routes.params import ContainerParams
 from holdfast.catalog.routes.wire import text_json
 from holdfast.database import NodeRow
 from holdfast.errors import InvalidInputError, NotFoundError
-from holdfast.http.frames import FRAMES_MEDIA_TYPE
 from holdfast.http.negotiation import negotiate
 from holdfast.http.reply import Reply, stream_reply
 from holdfast.http.request import Request
@@ -52,7 +51,7 @@ class ContainerRoutes:
         """
         params = request.params(ContainerParams)
         posted: list[str] = request.json(list[str]) if request.method == "POST" else []
-        negotiate(request, (*CONTAINER_TYPES, FRAMES_MEDIA_TYPE), CONTAINER_ALIASES)
+        negotiate(request, CONTAINER_TYPES, CONTAINER_ALIASES)
         path = node_path(request)
         row = self._catalog.node(path)
         if row.family != "container":

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from holdfast.errors import InvalidInputError, TooLargeError
+from holdfast.errors import InvalidInputError
 
 __all__ = [
     "FIELDS",
@@ -58,6 +58,7 @@ Slice = Annotated[str, Meta(description="NumPy's notation, such as 1:3,::2,0", e
 
 KEYS_PER_PAGE = 300
 ITEMS_PER_PAGE = 100
+ABSURD_LIMIT = 100_000
 
 
 class MetadataParams(Struct):
@@ -180,18 +181,20 @@ def page_limit(limit: int | None, largest: int, *, keys_only: bool) -> int:
     Returns
     -------
     int
-        The number.
+        The number; a client that asks for more than the most follows ``links.next`` for the rest.
 
     Raises
     ------
-    TooLargeError
-        For more than the most.
+    InvalidInputError
+        For an absurd number.
     """
     if limit is None:
         return min(largest, KEYS_PER_PAGE if keys_only else ITEMS_PER_PAGE)
-    if limit > largest:
-        raise TooLargeError(f"page[limit]={limit} is over {largest}; follow links.next for more")
-    return limit
+    if limit > ABSURD_LIMIT:
+        raise InvalidInputError(
+            f"page[limit]={limit} is absurd; ask for at most {largest} and follow links.next"
+        )
+    return min(limit, largest)
 
 
 def parse_sort(texts: Iterable[str]) -> list[tuple[str, int]]:

@@ -14,7 +14,6 @@ from holdfast.catalog.routes.nodes import node_path
 from holdfast.catalog.routes.params import PartitionParams, TableParams
 from holdfast.errors import TooLargeError
 from holdfast.formats.tables import Table
-from holdfast.http.frames import FRAMES_MEDIA_TYPE
 from holdfast.http.limits import Limits
 from holdfast.http.negotiation import negotiate
 from holdfast.http.reply import Reply, bytes_reply, encode_json
@@ -59,13 +58,11 @@ class TableRoutes:
     def _answer(
         self, request: Request, columns: list[str] | None, partition: int | None, filename: str | None
     ) -> Reply:
-        media_type = negotiate(request, (*TABLE_TYPES, FRAMES_MEDIA_TYPE), TABLE_ALIASES)
+        media_type = negotiate(request, TABLE_TYPES, TABLE_ALIASES)
         path = node_path(request)
         with self._catalog.table(path) as reader:
             table = reader.read(columns, partition)
         _check_size(table)
-        if media_type == FRAMES_MEDIA_TYPE:
-            media_type = ARROW
         name = filename or f"{path[-1] if path else 'table'}{_SUFFIXES[media_type]}"
         return bytes_reply(request, _WRITERS[media_type](table), media_type=media_type, filename=name)
 

@@ -10,7 +10,7 @@ Tiled 0.2.20, ``server/core.py`` and ``server/links.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -92,12 +92,26 @@ class Wire:
         """Return entries of one container as a JSON list."""
         above = f"[{','.join(map(text_json, ancestors))}]"
         prefix = "".join(f"{_quoted(key)}/" for key in ancestors)
-        write = self._entry if self.fields else self._key
-        return f"[{','.join(write(row, above, prefix + _quoted(row.key)) for row in rows)}]"
+        if not self.fields:
+            return f"[{','.join(self._keys(rows, above, prefix))}]"
+        return f"[{','.join(self._entry(row, above, prefix + _quoted(row.key)) for row in rows)}]"
 
     def scattered(self, rows: Iterable[NodeRow], paths: Mapping[int, Sequence[str]]) -> str:
         """Return entries of many containers as a JSON list."""
         return f"[{','.join(self.entry(row, paths[row.id][:-1]) for row in rows)}]"
+
+    def _keys(self, rows: Iterable[NodeRow], above: str, prefix: str) -> Iterator[str]:
+        """Give entries that are only keys: listings are long, and most keys need no quoting at all."""
+        if not self.links:
+            yield from (self._key(row, above, "") for row in rows)
+            return
+        middle = f'","attributes":{{"ancestors":{above}}},"links":{{"self":"{self.root}/metadata/{prefix}'
+        for row in rows:
+            key = row.key
+            if _PLAIN.match(key):
+                yield f'{{"id":"{key}{middle}{key}"}}}}'
+            else:
+                yield self._key(row, above, prefix + _quoted(key))
 
     def _key(self, row: NodeRow, above: str, path: str) -> str:
         links = f'{{"self":"{self.root}/metadata/{path}"}}' if self.links else "null"
