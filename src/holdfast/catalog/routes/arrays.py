@@ -18,7 +18,6 @@ from holdfast.catalog.routes.nodes import node_path
 from holdfast.catalog.routes.params import ArrayParams, BlockParams, parse_shape
 from holdfast.catalog.routes.stored import StoredFiles
 from holdfast.errors import InvalidInputError
-from holdfast.formats.base import ArrayReader
 from holdfast.formats.slicing import Selection, block_index, parse_slice
 from holdfast.http.limits import MEBIBYTE
 from holdfast.http.negotiation import negotiate
@@ -26,6 +25,7 @@ from holdfast.http.reply import Reply, bytes_reply, stream_reply
 from holdfast.http.request import Request
 
 if TYPE_CHECKING:
+    from holdfast.catalog.leases import LeasedArray
     from holdfast.catalog.tree import Catalog
 
 __all__ = ["ARRAY_ALIASES", "ARRAY_TYPES", "ArrayRoutes"]
@@ -64,7 +64,7 @@ class ArrayRoutes:
         """Answer one block of an array, or a slice of it."""
         params = request.params(BlockParams)
 
-        def select(reader: ArrayReader) -> Selection:
+        def select(reader: LeasedArray) -> Selection:
             """Select a part of the block."""
             structure = reader.structure
             whole = Selection.of(block_index(structure.chunks, _numbers(params.block)), structure.shape)
@@ -76,7 +76,7 @@ class ArrayRoutes:
         self,
         request: Request,
         params: ArrayParams | BlockParams,
-        select: Callable[[ArrayReader], Selection],
+        select: Callable[[LeasedArray], Selection],
     ) -> Reply:
         media_type = negotiate(request, ARRAY_TYPES, ARRAY_ALIASES)
         path = node_path(request)
@@ -95,7 +95,7 @@ class ArrayRoutes:
             return reply
 
     def _octets(
-        self, request: Request, reader: ArrayReader, selection: Selection, filename: str | None
+        self, request: Request, reader: LeasedArray, selection: Selection, filename: str | None
     ) -> Reply:
         index = _index_of(selection)
         size = selection.size * reader.structure.dtype.itemsize
@@ -115,7 +115,7 @@ class ArrayRoutes:
 
 
 def _exported(
-    request: Request, reader: ArrayReader, selection: Selection, media_type: str, filename: str
+    request: Request, reader: LeasedArray, selection: Selection, media_type: str, filename: str
 ) -> Reply:
     dtype, size = reader.structure.dtype, None
     if media_type == NPY:
@@ -170,7 +170,7 @@ def _index_of(selection: Selection) -> tuple[int | slice, ...]:
     )
 
 
-def _row_reader(reader: ArrayReader, selection: Selection) -> Callable[[Any], np.ndarray[Any, Any]]:
+def _row_reader(reader: LeasedArray, selection: Selection) -> Callable[[Any], np.ndarray[Any, Any]]:
     """Return what reads rows of a selection: a slice along its first axis that is kept."""
     first = next((number for number, axis in enumerate(selection.axes) if not axis.dropped), None)
 

@@ -15,7 +15,7 @@ from holdfast.catalog.routes.params import AssetParams, AssetsParams, ManifestPa
 from holdfast.catalog.routes.stored import StoredFiles
 from holdfast.catalog.routes.wire import asset_json
 from holdfast.database import AssetRow
-from holdfast.errors import InvalidInputError, NotFoundError
+from holdfast.errors import ChangedError, InvalidInputError, NotFoundError
 from holdfast.hashing import Digest
 from holdfast.http.reply import Reply, file_reply, json_reply
 from holdfast.http.request import Request
@@ -23,7 +23,7 @@ from holdfast.http.zipstream import Entry, zip_reply
 from holdfast.paths import parse_key
 
 if TYPE_CHECKING:
-    from holdfast.catalog.assets import Entry as ManifestEntry
+    from holdfast.catalog.listing import Entry as ListedEntry
     from holdfast.catalog.tree import Catalog
 
 __all__ = ["AssetRoutes"]
@@ -99,39 +99,35 @@ class AssetRoutes:
         parts = parse_key(name, "relative_path")
         for entry in self._catalog.manifest(directory):
             if entry.name == "/".join(parts):
-                return self._entry_reply(request, directory, entry)
+                if entry.asset is not None:
+                    return self._files.file_reply(request, entry.asset)
+                return file_reply(request, entry.path, filename=entry.path.name)
         raise NotFoundError(f"asset {directory.id} has no file {name[:200]!r}; see its manifest")
-
-    def _entry_reply(self, request: Request, directory: AssetRow, entry: ManifestEntry) -> Reply:
-        if entry.asset is not None:
-            return self._files.file_reply(request, entry.asset)
-        path = self._catalog.asset_path(directory) / entry.name
-        return file_reply(request, path, filename=path.name)
 
     def _zip(self, request: Request, directory: AssetRow) -> Reply:
         top = self._catalog.asset_path(directory)
-        name = PurePosixPath(directory.location).name or top.name
-        entries = [
-            self._zip_entry(str(top / entry.name), entry) for entry in self._catalog.manifest(directory)
-        ]
-        return zip_reply(request, entries, filename=f"{name}.zip")
+        entries = [self._zip_entry(entry) for entry in self._catalog.manifest(directory)]
+        return zip_reply(request, entries, filename=f"{top.name}.zip")
 
-    def _zip_entry(self, path: str, entry: ManifestEntry) -> Entry:
-        asset = entry.asset
+    def _zip_entry(self, entry: ListedEntry) -> Entry:
+        asset, path = entry.asset, str(entry.path)
         if asset is None or asset.digest is None:
             return Entry(entry.name, path, entry.size, entry.mtime_ns)
+        if asset.size != entry.size:
+            raise ChangedError(f"{entry.name!r} changed since it was indexed; index the directory again")
         digest = Digest.parse(asset.digest)
         return Entry(
             entry.name, path, entry.size, entry.mtime_ns, digest, blocks=lambda: self._catalog.digests(asset)
         )
 
     def _listing(self, request: Request, directory: AssetRow) -> Reply:
+        public = self._catalog.places.public
         items = [
             {
-                **asset_json(child),
+                **asset_json(child, public(child.location)),
                 "name": PurePosixPath(child.location).name,
                 "uri": f"{request.root}/assets/{child.id}" + ("?format=json" if child.is_directory else ""),
             }
             for child in self._catalog.children_of(directory)
         ]
-        return json_reply({"id": directory.id, "location": directory.location, "contents": items})
+        return json_reply({"id": directory.id, "location": public(directory.location), "contents": items})

@@ -145,7 +145,7 @@ class NodeRoutes:
         fields = FIELDS if params.fields is None else frozenset(params.fields) - {"", "none"}
         wire = Wire(request.root, fields, not params.omit_links, selector(params.select_metadata))
         if params.include_data_sources or "data_sources" in fields:
-            return replace(wire, sources=self._catalog.sources(rows))
+            return replace(wire, sources=self._catalog.sources(rows), location=self._catalog.places.public)
         return wire
 
 

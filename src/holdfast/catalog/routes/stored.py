@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from holdfast.database import AssetRow
-from holdfast.errors import NotFoundError
+from holdfast.errors import HoldfastError, NotFoundError
 from holdfast.hashing import BlockDigests, Digest
 from holdfast.http.ranges import Validators, etag_of
 from holdfast.http.reply import Body, FileRange, Reply, file_reply, ranged_reply, repr_digest, stream_reply
@@ -20,8 +20,8 @@ from holdfast.http.request import Request
 from holdfast.http.stored import StoredPieces, widened
 
 if TYPE_CHECKING:
+    from holdfast.catalog.leases import LeasedArray
     from holdfast.catalog.tree import Catalog
-    from holdfast.formats.base import ArrayReader
     from holdfast.formats.source import Extent
 
 __all__ = ["StoredFiles", "digests_of"]
@@ -75,41 +75,44 @@ class StoredFiles:
         ChangedError, ForbiddenError, MissingFileError
             For a file that is not as it was indexed.
         """
-        path = self._catalog.asset_path(asset)
-        name = filename or path.name
-        blocks = self._catalog.digests(asset)
-        if blocks is None:
-            return file_reply(request, path, media_type=OCTETS, filename=name)
-        whole = FileRange.open(path)
-        verify = not _checks_itself(request)
+        with self._catalog.open_asset(asset) as source:
+            name, blocks = filename or source.path.name, source.digests
+            if blocks is None:
+                return file_reply(request, source.path, media_type=OCTETS, filename=name)
+            span = FileRange(os.dup(source.fd), 0, blocks.size_bytes)
+        try:
+            reply = self._verified_reply(request, asset, span, blocks, name)
+        except HoldfastError:
+            span.close()
+            raise
+        reply.on_close = span.close
+        return reply
+
+    def _verified_reply(
+        self, request: Request, asset: AssetRow, whole: FileRange, blocks: BlockDigests, name: str
+    ) -> Reply:
+        what = self._catalog.places.public(asset.location)
 
         def part(start: int, stop: int) -> Body:
             """Give a part of the file, hashed here unless the client does it."""
-            span = FileRange(whole.fd, start, stop)
-            return StoredPieces(span, blocks, asset.location) if verify else span
+            span = FileRange(os.dup(whole.fd), start, stop)
+            return span if _checks_itself(request) else StoredPieces(span, blocks, what)
 
-        try:
-            modified = os.fstat(whole.fd).st_mtime
-            validators = Validators(etag_of(blocks.whole), modified)
-            reply = ranged_reply(
-                request, blocks.size_bytes, part, validators=validators, media_type=OCTETS, filename=name
-            )
-        except BaseException:
-            whole.close()
-            raise
-        if isinstance(reply.body, bytes):
-            whole.close()
+        validators = Validators(etag_of(blocks.whole), os.fstat(whole.fd).st_mtime)
+        reply = ranged_reply(
+            request, blocks.size_bytes, part, validators=validators, media_type=OCTETS, filename=name
+        )
         reply.headers.append(("repr-digest", repr_digest(digests_of(asset))))
         return reply
 
-    def extent_reply(self, request: Request, reader: ArrayReader, extent: Extent) -> Reply | None:
+    def extent_reply(self, request: Request, reader: LeasedArray, extent: Extent) -> Reply | None:
         """Return bytes that lie in one run of one file, or None when they had better be read.
 
         Parameters
         ----------
         request : Request
             The request.
-        reader : ArrayReader
+        reader : LeasedArray
             What the bytes belong to.
         extent : Extent
             Where they lie.
@@ -121,9 +124,9 @@ class StoredFiles:
             ``Holdfast-Source`` telling where the list is, where the first block starts and how many
             bytes to skip. None for a file without digests of its own.
         """
-        asset: AssetRow | None = getattr(reader, "asset", None)
-        blocks = None if asset is None else self._catalog.digests(asset)
-        if asset is None or blocks is None or self._catalog.asset_path(asset) != extent.path:
+        asset = reader.asset
+        blocks = self._catalog.digests(asset) if reader.is_verified else None
+        if blocks is None or self._catalog.asset_path(asset) != extent.path:
             return None
         start, stop = extent.offset, extent.offset + extent.size
         tag = ("etag", etag_of(blocks.whole))
@@ -134,7 +137,9 @@ class StoredFiles:
             )
             headers = [tag, ("holdfast-source", where)]
             return Reply(FileRange.open(extent.path, first, last), 200, headers, OCTETS, last - first)
-        pieces = StoredPieces(FileRange.open(extent.path, start, stop), blocks, asset.location)
+        pieces = StoredPieces(
+            FileRange.open(extent.path, start, stop), blocks, self._catalog.places.public(asset.location)
+        )
         headers = [tag, ("holdfast-verified", "stored")]
         return stream_reply(request, pieces, media_type=OCTETS, size=extent.size, headers=headers)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -61,13 +61,16 @@ class Wire:
         What is done with metadata.
     sources : mapping of int to list, optional
         Data sources by node id; None leaves them out.
+    location : callable, optional
+        Turns the recorded location of a file into the one that clients see.
     """
 
     root: str
     fields: frozenset[str]
     links: bool = True
     select: Select | None = None
-    sources: Mapping[int, Sequence[SourceRow]] | None = field(default=None)
+    sources: Mapping[int, Sequence[SourceRow]] | None = None
+    location: Callable[[str], str] = str
 
     def entry(self, row: NodeRow, ancestors: Sequence[str]) -> str:
         """Return one entry as JSON text.
@@ -147,7 +150,9 @@ class Wire:
     def _data_sources(self, row: NodeRow) -> str:
         if self.sources is None:
             return "null"
-        return encode_json([_source_json(source) for source in self.sources.get(row.id, ())]).decode()
+        return encode_json(
+            [_source_json(source, self.location) for source in self.sources.get(row.id, ())]
+        ).decode()
 
     def _links(self, row: NodeRow, path: str) -> str:
         root = self.root
@@ -173,7 +178,7 @@ def _when(wanted: bool, text: str) -> str:
     return text if wanted else "null"
 
 
-def _source_json(source: SourceRow) -> dict[str, Json]:
+def _source_json(source: SourceRow, location: Callable[[str], str]) -> dict[str, Json]:
     """Return a data source with its assets."""
     return {
         "id": source.id,
@@ -182,18 +187,20 @@ def _source_json(source: SourceRow) -> dict[str, Json]:
         "mimetype": source.mimetype,
         "parameters": _raw(source.parameters, "{}"),
         "properties": _raw(source.properties, "{}"),
-        "assets": [asset_json(asset) for asset in source.assets],
+        "assets": [asset_json(asset, location(asset.location)) for asset in source.assets],
         "management": source.management,
     }
 
 
-def asset_json(asset: AssetRow) -> dict[str, Json]:
+def asset_json(asset: AssetRow, location: str) -> dict[str, Json]:
     """Return an asset: what Tiled says of it, and what is known of its bytes.
 
     Parameters
     ----------
     asset : AssetRow
         The asset.
+    location : str
+        Its path below the served directory, which is also the path of its own node.
 
     Returns
     -------
@@ -205,12 +212,12 @@ def asset_json(asset: AssetRow) -> dict[str, Json]:
     linked = kind in {"external", "virtual", "storage"}
     return {
         "id": asset.id,
-        "data_uri": f"file://localhost/{quote(asset.location.lstrip('/'))}",
+        "data_uri": f"file://localhost/{quote(location)}",
         "is_directory": bool(asset.is_directory),
         "size": asset.size,
         "parameter": asset.parameter,
         "num": asset.num,
-        "location": asset.location,
+        "location": location,
         "digest": asset.digest,
         "modified": asset.mtime_ns,
         "state": _STATES.get(asset.state, asset.state),
