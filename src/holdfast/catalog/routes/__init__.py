@@ -6,7 +6,6 @@ It does not answer: the modules beside it do.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from holdfast.catalog.routes.about import AboutRoutes
 from holdfast.catalog.routes.arrays import ARRAY_TYPES, ArrayRoutes
@@ -28,6 +27,7 @@ from holdfast.catalog.routes.params import (
     TableParams,
 )
 from holdfast.catalog.routes.tables import TABLE_TYPES, TableRoutes
+from holdfast.catalog.tree import Catalog
 from holdfast.errors import (
     ChangedError,
     ForbiddenError,
@@ -42,9 +42,6 @@ from holdfast.errors import (
 )
 from holdfast.http.routing import Call, Context, Route
 from holdfast.http.zipstream import ZIP_MEDIA_TYPE
-
-if TYPE_CHECKING:
-    from holdfast.catalog.tree import Catalog
 
 __all__ = ["mount", "routes"]
 
@@ -76,17 +73,13 @@ def mount(context: Context) -> list[Route]:
     Parameters
     ----------
     context : Context
-        The served directory; settings ``watch_s``, ``digest``, ``allow_outside`` and ``readable_storage``.
+        The served directory; settings ``allow_outside`` and ``readable_storage``.
 
     Returns
     -------
     list of Route
         The routes.
     """
-    # Indexing is loaded by who serves, not by who opens a catalog in-process.
-    from holdfast.catalog.tree import Catalog
-    from holdfast.catalog.watching import Keeper
-
     options = context.options
     catalog = Catalog.open(
         context.directory,
@@ -96,9 +89,6 @@ def mount(context: Context) -> list[Route]:
         create=True,
     )
     context.closing.append(catalog.close)
-    keeper = Keeper(catalog, digest=options.get("digest", "later"), watch_s=options.get("watch_s"))
-    context.closing.append(keeper.stop)
-    keeper.start()
     return routes(catalog)
 
 
