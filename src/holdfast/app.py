@@ -19,7 +19,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from holdfast import __version__
 from holdfast.database import Database, locate
 from holdfast.errors import InvalidInputError, ReadOnlyError
 from holdfast.http.auth import Access, Principal, key_hash, new_key
@@ -30,6 +29,7 @@ from holdfast.http.origin import Origin
 from holdfast.http.reply import Reply, json_reply, text_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Context, Mount, Route
+from holdfast.types import VERSION
 
 __all__ = ["FACES", "App", "Face", "ServeOptions", "build", "serve"]
 
@@ -283,7 +283,7 @@ def _metrics(request: Request) -> Reply:
 
 
 def _description(request: Request) -> Reply:
-    return json_reply(describe(_site(request).mounts, __version__))
+    return json_reply(describe(_site(request).mounts, VERSION))
 
 
 def _landing(request: Request) -> Reply:
@@ -293,7 +293,7 @@ def _landing(request: Request) -> Reply:
         if mount.prefix
     )
     page = (
-        f"<!doctype html><title>Holdfast</title><h1>Holdfast {__version__}</h1><ul>{items}"
+        f"<!doctype html><title>Holdfast</title><h1>Holdfast {VERSION}</h1><ul>{items}"
         '<li><a href="openapi.json">every address</a></li></ul>'
     )
     return text_reply(page, media_type="text/html; charset=utf-8")

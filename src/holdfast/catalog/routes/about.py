@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast import __version__
 from holdfast.catalog.routes.arrays import ARRAY_ALIASES, ARRAY_TYPES
 from holdfast.catalog.routes.containers import CONTAINER_ALIASES, CONTAINER_TYPES
 from holdfast.catalog.routes.tables import TABLE_ALIASES, TABLE_TYPES
 from holdfast.http.reply import Reply, json_reply
 from holdfast.http.request import Request
 from holdfast.queries import FILTERS
+from holdfast.types import VERSION
 
 if TYPE_CHECKING:
     from holdfast.catalog.tree import Catalog
@@ -56,7 +56,7 @@ class AboutRoutes:
                 "links": {"self": request.root, "documentation": f"{request.base}/openapi.json"},
                 "meta": {
                     "root_path": "/api",
-                    "holdfast": {"version": __version__, "uid": self._catalog.uid},
+                    "holdfast": {"version": VERSION, "uid": self._catalog.uid},
                 },
             }
         )
