@@ -132,9 +132,13 @@ Exit codes are those of the [errors](errors.md).
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Walk the command line: each command with the words that call it."""
+    from typer.main import get_command
+
     from holdfast import cli
 
-    yield from walk("holdfast", cli.command())
+    for name, (module, _) in cli.COMMANDS.items():
+        group = get_command(import_module(module).app)
+        yield from walk(f"holdfast {name}", group if name in cli.FACES else group.commands[name])
 
 
 def walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
