@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AlreadyExistsError",
+    "AlreadyPresentException",
     "AuthenticationError",
     "BulkError",
     "BusyError",
@@ -116,6 +117,12 @@ class AlreadyExistsError(HoldfastError, FileExistsError):
     code = "already-exists"
     status = 409
     exit_code = 4
+
+
+class AlreadyPresentException(AlreadyExistsError):
+    """Say that an archive has a file of that name already; it is unchanged."""
+
+    code = "already-present"
 
 
 class ConflictError(HoldfastError, ValueError):

@@ -14,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
 from typing import BinaryIO, Protocol
 
 from blake3 import blake3
@@ -43,7 +45,8 @@ BLOCK_BYTES = 256 * 1024
 DIGEST_BYTES = 32
 """The size of one blake3 or sha256 digest."""
 
-PIECE_BYTES = 1024 * 1024
+PIECE_BYTES = 4 * 1024 * 1024
+_FIRST_BYTES = 256 * 1024
 # blake3 gains from threads only above this; below, starting them costs more than it saves.
 _THREADED_BYTES = 128 * 1024
 
@@ -194,12 +197,37 @@ class MultiHasher:
                     f"unknown digest algorithm {name!r}; use one of {', '.join(ALGORITHMS)}"
                 )
             self._hashers[name] = _MAKERS[name]()
+        if list(self._hashers) == ["blake3"]:  # alone, it gains from all cores
+            self._hashers["blake3"] = blake3(max_threads=blake3.AUTO)
 
     def update(self, data: Buffer) -> None:
         """Take more bytes."""
         self.size_bytes += len(data)
         for hasher in self._hashers.values():
             hasher.update(data)
+
+    @property
+    def width(self) -> int:
+        """How many algorithms there are."""
+        return len(self._hashers)
+
+    def start(self, pool: Executor, data: Buffer) -> list[Future[object]]:
+        """Take more bytes, each algorithm in its own task.
+
+        Parameters
+        ----------
+        pool : Executor
+            Runs the tasks.
+        data : bytes-like
+            Not to be changed before all tasks are done.
+
+        Returns
+        -------
+        list of Future
+            To be waited for before the next `start`, `update` or `digests`.
+        """
+        self.size_bytes += len(data)
+        return [pool.submit(hasher.update, data) for hasher in self._hashers.values()]
 
     def digests(self) -> dict[str, Digest]:
         """Return the digests so far by algorithm."""
@@ -276,13 +304,32 @@ def hash_bytes(data: Buffer, algorithm: str = "blake3") -> Digest:
     return hasher.digests()[algorithm]
 
 
-def hash_stream(source: BinaryIO, algorithms: Sequence[str] = ("blake3",)) -> dict[str, Digest]:
-    """Return digests of what is left in a binary stream, in bounded memory."""
-    hasher = MultiHasher(algorithms)
-    buffer = memoryview(bytearray(PIECE_BYTES))
-    while count := _read_into(source, buffer):
-        hasher.update(buffer[:count])
-    return hasher.digests()
+def hash_stream(
+    source: BinaryIO,
+    algorithms: Sequence[str] = ("blake3",),
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Digest]:
+    """Return digests of what is left in a binary stream, in bounded memory.
+
+    Parameters
+    ----------
+    source : binary file
+        Read from its present position to its end.
+    algorithms : sequence of str, default ("blake3",)
+        Names from `ALGORITHMS`.
+    progress : callable, optional
+        Called with the number of bytes read so far after each piece.
+
+    Returns
+    -------
+    dict of str to Digest
+        The digests by algorithm.
+    """
+    return copy_hashed(source, _drop, algorithms, progress).digests()
+
+
+def _drop(piece: memoryview) -> None:
+    """Take a piece that is only hashed."""
 
 
 def hash_file(path: PathLike, algorithms: Sequence[str] = ("blake3",)) -> dict[str, Digest]:
@@ -318,7 +365,7 @@ def hash_blocks(source: BinaryIO) -> BlockDigests:
         The digests.
     """
     whole, blocks, size = blake3(), bytearray(), 0
-    buffer = memoryview(bytearray(4 * PIECE_BYTES))
+    buffer = memoryview(bytearray(PIECE_BYTES))
     while count := _fill(source, buffer):
         for start in range(0, count, BLOCK_BYTES):
             blocks += blake3(buffer[start : min(start + BLOCK_BYTES, count)]).digest()
@@ -352,14 +399,38 @@ def copy_hashed(
         Carries the digests and the size in bytes.
     """
     hasher = MultiHasher(algorithms)
-    buffer = memoryview(bytearray(PIECE_BYTES))
-    while count := _read_into(source, buffer):
-        piece = buffer[:count]
-        hasher.update(piece)
-        write(piece)
+    buffer = memoryview(bytearray(_FIRST_BYTES))
+    while count := _fill(source, buffer):
+        hasher.update(buffer[:count])
+        write(buffer[:count])
         if progress is not None:
             progress(hasher.size_bytes)
+        if count == len(buffer):
+            _copy_side_by_side(source, write, hasher, progress)
     return hasher
+
+
+def _copy_side_by_side(
+    source: BinaryIO,
+    write: Callable[[memoryview], object],
+    hasher: MultiHasher,
+    progress: Callable[[int], object] | None,
+) -> None:
+    """Copy the rest: while one piece is hashed, each algorithm in a thread of its own, the next is read."""
+    buffers = cycle([memoryview(bytearray(PIECE_BYTES)) for _ in range(2)])
+    with ThreadPoolExecutor(hasher.width) as pool:
+        running: list[Future[object]] = []
+        for buffer in buffers:
+            count = _fill(source, buffer)
+            for done in running:
+                done.result()
+            if not count:
+                return
+            piece = buffer[:count]
+            running = hasher.start(pool, piece)
+            write(piece)
+            if progress is not None:
+                progress(hasher.size_bytes)
 
 
 def _read_into(source: BinaryIO, buffer: memoryview) -> int:

@@ -1,0 +1,156 @@
+"""Own what writers leave when they die: marks of who was writing, and the collection of unrecorded files.
+
+A writer marks the archive once, and holds a shared lock on ``.manifest`` while it adds. Who finds a mark
+whose owner is dead takes that lock alone and removes what no manifest knows and only an add can have made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+
+from holdfast import files
+from holdfast.errors import BusyError, NotFoundError
+from holdfast.files import Lock
+
+__all__ = ["Writer", "adding", "alone", "collect", "is_interrupted"]
+
+_FOLDER, _MARKS = ".manifest", "writers"
+_UUID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def adding(root: str) -> Lock:
+    """Return a lock that many adds share, and that `alone` waits for.
+
+    Parameters
+    ----------
+    root : str
+        The archive.
+
+    Returns
+    -------
+    Lock
+        Held.
+    """
+    return files.lock(os.path.join(root, _FOLDER), shared=True)
+
+
+def alone(root: str, timeout_s: float) -> Lock:
+    """Return a lock that no add holds at the same time; `BusyError` after the timeout."""
+    return files.lock(os.path.join(root, _FOLDER), timeout_s=timeout_s)
+
+
+class Writer:
+    """The mark of one process that adds to an archive; gone when it closed in order.
+
+    Parameters
+    ----------
+    root : str
+        The archive.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._folder = os.path.join(root, _FOLDER, _MARKS)
+        self._root = root
+        self._held: Lock | None = None
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the mark of this process is there."""
+        return self._held is not None and self._held.is_held
+
+    def mark(self) -> None:
+        """Make the mark, unless this process has done so."""
+        if self.is_marked:
+            return
+        files.make_directories(self._folder)
+        path = os.path.join(self._folder, secrets.token_hex(8))
+        with adding(self._root):
+            files.write_atomic(path, b"", replace=False)
+            self._held = files.lock(path, create=False)
+
+    def close(self) -> None:
+        """Take the mark away."""
+        if self._held is not None and self._held.is_held:
+            files.remove(self._held.path, missing_ok=True, durability="os")
+            self._held.release()
+
+
+def is_interrupted(root: str) -> bool:
+    """Tell whether a writer died in this archive.
+
+    Parameters
+    ----------
+    root : str
+        The archive.
+
+    Returns
+    -------
+    bool
+        True when its mark is there.
+    """
+    return any(_dead_marks(root))
+
+
+def _dead_marks(root: str) -> Iterator[str]:
+    folder = os.path.join(root, _FOLDER, _MARKS)
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(BusyError, NotFoundError):
+                files.lock(os.path.join(folder, name), timeout_s=0, create=False).release()
+                yield os.path.join(folder, name)
+
+
+def collect(root: str, is_known: Callable[[str], bool], *, timeout_s: float = 0) -> list[str]:
+    """Remove what dead writers left: files and links that were published and never recorded.
+
+    Parameters
+    ----------
+    root : str
+        The archive.
+    is_known : callable
+        Tells for a uuid whether a manifest has it.
+    timeout_s : float, optional
+        How long to wait for adds that are going on.
+
+    Returns
+    -------
+    list of str
+        The removed paths below the root; nothing while adds are going on.
+    """
+    dead = list(_dead_marks(root))
+    if not dead:
+        return []
+    try:
+        held = alone(root, timeout_s)
+    except BusyError:
+        return []
+    with held:
+        removed = _remove_unrecorded(root, is_known)
+        for mark in dead:
+            files.remove(mark, missing_ok=True, durability="os")
+    return removed
+
+
+def _remove_unrecorded(root: str, is_known: Callable[[str], bool]) -> list[str]:
+    removed = []
+    for directory, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not (directory == root and name.startswith(".")))
+        for name in names:
+            path = os.path.join(directory, name)
+            if files.is_temporary(name) or _is_unrecorded(path, name, is_known):
+                files.remove(path, missing_ok=True)
+                removed.append(os.path.relpath(path, root))
+    return removed
+
+
+def _is_unrecorded(path: str, name: str, is_known: Callable[[str], bool]) -> bool:
+    if not os.path.islink(path):
+        return bool(_UUID.match(name)) and not is_known(name)
+    said = os.readlink(path)
+    uuid = said.rpartition("/")[2]
+    is_ours = bool(_UUID.match(uuid)) and set(said.removesuffix(uuid)) <= set("./")
+    return is_ours and not is_known(uuid)

@@ -1,0 +1,184 @@
+"""Own when ``manifest.yaml`` is read and written: exact at rest, at most a second behind while somebody adds.
+
+Its form is `holdfast.archive.yamlform`'s; what it should say, its manifest's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable
+
+from holdfast import files
+from holdfast.archive import lifetimes
+from holdfast.archive.entries import Entry
+from holdfast.archive.yamlform import ManifestText, is_untouched, parsed, written
+from holdfast.errors import HoldfastError, NotFoundError, UnreadableError
+
+__all__ = ["YAML", "YamlFile", "without_known"]
+
+YAML = "manifest.yaml"
+# How long it may be behind while somebody writes, less the time that writing it takes.
+_BEHIND_S = 0.5
+# Below this many entries writing is so quick that a writer who comes seldom never leaves it behind.
+_FEW = 500
+
+
+class YamlFile:
+    """The YAML manifest of one archive.
+
+    Parameters
+    ----------
+    folder : str
+        The archive's ``.manifest``.
+    state : callable
+        Returns what it should say: the archive's name, all entries sorted, and its uid.
+    told : callable
+        Takes the `signature` of a file that was just written, and the entries in it.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        state: Callable[[], tuple[str, list[Entry], str]],
+        told: Callable[[Hashable, list[Entry]], None],
+    ) -> None:
+        self.path = os.path.join(folder, YAML)
+        self._folder = folder
+        self._state = state
+        self._told = told
+        self._written_at = 0.0
+        self._failure: HoldfastError | None = None
+        self.leave_to_parent()
+
+    def leave_to_parent(self) -> None:
+        """Forget, in a forked child, what the parent will write."""
+        self._guard = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._is_behind = False
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Tell whether there is one."""
+        return os.path.exists(self.path)
+
+    def signature(self) -> Hashable:
+        """Return what changes when somebody writes it; None where there is none."""
+        try:
+            return _signature(os.stat(self.path))
+        except FileNotFoundError:
+            return None
+
+    def content(self) -> bytes:
+        """Return the file's bytes; `NotFoundError` where there is none."""
+        with files.os_errors(self.path, "read"), open(self.path, "rb") as file:
+            return file.read()
+
+    def text(self) -> ManifestText:
+        """Return what it says.
+
+        Raises
+        ------
+        UnreadableError
+            It is lost, empty, cut off or something else.
+        """
+        try:
+            return parsed(self.content(), self.path)
+        except NotFoundError:
+            raise UnreadableError(
+                f"the archive {os.path.dirname(self._folder)} has lost its manifests; make them anew "
+                "from its files with 'holdfast archive rebuild'"
+            ) from None
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def fall_behind(self, count: int) -> None:
+        """Take note of `count` entries that should be in it: it is written now if that is cheap, else soon.
+
+        Parameters
+        ----------
+        count : int
+            How many entries there are.
+        """
+        with self._guard:
+            self._is_behind = True
+            if self._timer is not None:
+                return
+            is_seldom = time.monotonic() - self._written_at > 2 * _BEHIND_S
+            if not (is_seldom and count <= _FEW):
+                self._timer = lifetimes.later(_BEHIND_S, self._write_quietly)
+                return
+        self._write_quietly()
+
+    def mark_behind(self) -> None:
+        """Have the next `flush` write it in any case."""
+        self._is_behind = True
+
+    def _write_quietly(self) -> None:
+        """Write it; a failure is kept for `flush`, for what was added is recorded already."""
+        with self._guard:
+            self._timer = None
+        try:
+            self._write()
+        except HoldfastError as error:
+            self._failure = error
+
+    def flush(self) -> None:
+        """Bring it up to date.
+
+        Raises
+        ------
+        StorageFullError, StorageError
+            It cannot be written; the old one is intact, and the database knows everything.
+        """
+        with self._guard:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self._write()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _write(self) -> None:
+        with files.lock(os.path.join(self._folder, "manifest.lock")):
+            with self._guard:
+                is_behind, self._is_behind = self._is_behind, False
+            if not is_behind:
+                return
+            try:
+                self._keep_damaged()
+                name, entries, uid = self._state()
+                with files.open_atomic(self.path) as out:
+                    out.write(written(name, entries, uid))
+                    found = out.stat()
+                self._told(_signature(found), entries)
+            except BaseException:
+                self._is_behind = True
+                raise
+        self._failure, self._written_at = None, time.monotonic()
+
+    def _keep_damaged(self) -> None:
+        """Move a file aside that is no manifest: it may hold what only the original knew."""
+        try:
+            content = self.content()
+            if not is_untouched(content):
+                parsed(content, self.path)
+        except NotFoundError:
+            return
+        except UnreadableError:
+            aside = os.path.join(self._folder, "aside")
+            files.make_directories(aside)
+            files.replace(self.path, os.path.join(aside, f"{YAML}.{time.time_ns()}"))
+
+
+def _signature(found: os.stat_result) -> Hashable:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def without_known(entries: Iterable[Entry], known: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the entries at places that the others do not have."""
+    places = {entry.place for entry in known}
+    return tuple(entry for entry in entries if entry.place not in places)
