@@ -17,13 +17,15 @@ from holdfast.formats.sealed.entry import (
     is_log_name,
     is_sealed,
     log_path,
+    open_prefix,
     open_sealed,
     try_open,
 )
-from holdfast.formats.sealed.fold import compact
+from holdfast.formats.sealed.fold import compact, values_of
 from holdfast.formats.sealed.keys import key_bytes
-from holdfast.formats.sealed.publish import delete, locked_directory, write
-from holdfast.formats.sealed.rows import as_rows
+from holdfast.formats.sealed.publish import delete, locked_directory, present_log, write
+from holdfast.formats.sealed.rows import NewRows, as_rows
+from holdfast.formats.sealed.sweeper import sweep_logs
 from holdfast.formats.sealed.values import Values, prepare
 from holdfast.formats.sealed.view import ArrayView, SealedView
 
@@ -31,6 +33,7 @@ __all__ = [
     "SUFFIX",
     "Appends",
     "ArrayView",
+    "NewRows",
     "SealedView",
     "Values",
     "as_rows",
@@ -42,8 +45,12 @@ __all__ = [
     "key_bytes",
     "locked_directory",
     "log_path",
+    "open_prefix",
     "open_sealed",
     "prepare",
+    "present_log",
+    "sweep_logs",
     "try_open",
+    "values_of",
     "write",
 ]

@@ -93,6 +93,10 @@ class Appends:
             return first
         raise BusyError(f"{what} is replaced faster than rows can be appended; try again")
 
+    def is_open(self, path: str) -> bool:
+        """Tell whether an entry was appended to lately through this object in this process."""
+        return self._pid == os.getpid() and path in self._open
+
     def _appender(self, path: str, what: str) -> Appender | None:
         """Return the open appender of an entry; None when there is no entry."""
         self._renew_after_fork()

@@ -25,6 +25,7 @@ __all__ = [
     "is_sealed",
     "log_path",
     "missing_log",
+    "open_prefix",
     "open_sealed",
     "try_open",
 ]
@@ -148,6 +149,30 @@ def try_open(path: str, what: str) -> SealedView | None:
             raise
         base.close()
     raise BusyError(f"{what} is replaced faster than it can be opened; try again")
+
+
+def open_prefix(path: str, what: str) -> SealedView | None:
+    """Open the base of an entry whose log is lost: its rows are a prefix of what was acknowledged.
+
+    Parameters
+    ----------
+    path : str
+        The base.
+    what : str
+        The entry, for messages.
+
+    Returns
+    -------
+    SealedView or None
+        None when the base itself is damaged or bears no seal.
+    """
+    try:
+        base = open_base(path, what)
+    except HashError:
+        return None
+    if base is None or os.path.lexists(log_path(path, base.facts.uid)):
+        return None
+    return SealedView(base)
 
 
 def _open_log(path: str, base: Base) -> int | None:

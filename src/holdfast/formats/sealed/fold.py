@@ -93,10 +93,6 @@ def _same(appender: Appender) -> SealedView:
 
 def _rebase(path: str, view: SealedView, role: Role) -> bool:
     """Publish the rows of a view as a new base, unless the base has changed since it was opened."""
-    log = None
-    if role.log:
-        base = view.base
-        log = new_log(path, role.uid, view.shape[0], 0 if base.is_text else base.row_bytes)
 
     def check() -> None:
         if not is_current(path, view.base):
@@ -105,10 +101,12 @@ def _rebase(path: str, view: SealedView, role: Role) -> bool:
     try:
         with open_atomic(path) as out:
             write_sealed(out, values_of(view), role)
+            if role.log:
+                # Just before its base: the sweeper takes an old log without base for a left-over.
+                new_log(path, role.uid, view.shape[0], 0 if view.base.is_text else view.base.row_bytes)
             replace_base(path, out, before=check)
     except BaseException as error:
-        if log is not None:
-            remove(log, missing_ok=True, durability="os")
+        remove(log_path(path, role.uid), missing_ok=True, durability="os")
         if isinstance(error, StaleError):
             return False
         raise

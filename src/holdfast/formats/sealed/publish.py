@@ -22,7 +22,16 @@ from holdfast.formats.sealed.values import Values
 from holdfast.formats.sealed.writer import Role, write_sealed
 from holdfast.types import Durability
 
-__all__ = ["create", "delete", "locked_directory", "new_log", "nothing", "replace_base", "write"]
+__all__ = [
+    "create",
+    "delete",
+    "locked_directory",
+    "new_log",
+    "nothing",
+    "present_log",
+    "replace_base",
+    "write",
+]
 
 
 def nothing() -> None:
@@ -44,7 +53,7 @@ def locked_directory(directory: str) -> Iterator[None]:
         When it is gone.
     """
     while True:
-        with Lock(directory) as held:
+        with Lock(directory, create=False) as held:
             if held.is_current():
                 yield
                 return
@@ -55,7 +64,7 @@ def write(
     what: str,
     values: Values,
     durability: Durability,
-    before: Callable[[], None] = nothing,
+    before: Callable[[], None] | None = nothing,
 ) -> Facts:
     """Write an entry anew: readers see the old one or the new one.
 
@@ -69,8 +78,9 @@ def write(
         What to write.
     durability : {"sync", "group", "os"}
         When it must be on the disk.
-    before : callable
-        Called under the directory's lock, just before the publication.
+    before : callable or None
+        Called under the directory's lock, just before the publication; None takes no lock, for a
+        directory that nobody else sees.
 
     Returns
     -------
@@ -86,7 +96,8 @@ def write(
     """
     with open_atomic(path, durability=durability) as out:
         facts = write_sealed(out, values, Role.new())
-        replace_base(path, out, durability, before)
+        if before is not None:
+            replace_base(path, out, durability, before)
     return facts
 
 
@@ -111,7 +122,7 @@ def replace_base(
     directory = os.path.dirname(path)
     with locked_directory(directory):
         before()
-        log = _log_of(path)
+        log = present_log(path)
         if log is not None:
             os.fsync(out.fd)
         out.publish()
@@ -120,8 +131,19 @@ def replace_base(
             remove(log, missing_ok=True, durability="os")
 
 
-def _log_of(path: str) -> str | None:
-    """Return the log of the present base if there is one."""
+def present_log(path: str) -> str | None:
+    """Return the log of the base that is there now, None if it has none.
+
+    Parameters
+    ----------
+    path : str
+        The base, which need not exist.
+
+    Returns
+    -------
+    str or None
+        The log.
+    """
     try:
         base = open_base(path, path)
     except (FileNotFoundError, HashError, NewerFormatError):
@@ -147,7 +169,7 @@ def delete(path: str) -> None:
         When there is none.
     """
     with locked_directory(os.path.dirname(path)):
-        log = _log_of(path)
+        log = present_log(path)
         remove(path)
         if log is not None:
             remove(log, missing_ok=True, durability="os")
@@ -176,16 +198,17 @@ def create(path: str, rows: NewRows, key: bytes, before: Callable[[], None] = no
     if key != NO_KEY:
         keys.add(key, 0, rows.count)
     uid = os.urandom(16).hex()
-    log = new_log(path, uid, rows.count, _row_bytes(rows.values))
     try:
         with open_atomic(path, replace=False) as out:
             write_sealed(out, rows.values, Role(uid, uid, log=True, keys=keys.to_bytes()))
             os.fsync(out.fd)
+            # Just before its base: the sweeper takes an old log without base for a left-over.
+            new_log(path, uid, rows.count, _row_bytes(rows.values))
             with locked_directory(os.path.dirname(path)):
                 before()
                 out.publish()
     except BaseException as error:
-        remove(log, missing_ok=True, durability="os")
+        remove(log_path(path, uid), missing_ok=True, durability="os")
         if isinstance(error, AlreadyExistsError):
             return False
         raise
@@ -199,7 +222,7 @@ def _row_bytes(values: Values) -> int:
     return 0 if values.dtype is None else size * values.dtype.itemsize
 
 
-def new_log(path: str, uid: str, base_rows: int, row_bytes: int) -> str:
+def new_log(path: str, uid: str, base_rows: int, row_bytes: int) -> None:
     """Create an empty log for a base, durably.
 
     Parameters
@@ -211,17 +234,10 @@ def new_log(path: str, uid: str, base_rows: int, row_bytes: int) -> str:
     base_rows, row_bytes : int
         Its rows, and the size of one; 0 for strings.
 
-    Returns
-    -------
-    str
-        The log.
-
     Raises
     ------
     AlreadyExistsError
         When it has one.
     """
-    log = log_path(path, uid)
     header = LogHeader(os.urandom(16), bytes.fromhex(uid), base_rows, row_bytes)
-    write_atomic(log, compose_page(header, Slot.first(base_rows)), replace=False)
-    return log
+    write_atomic(log_path(path, uid), compose_page(header, Slot.first(base_rows)), replace=False)
