@@ -20,7 +20,7 @@ from holdfast.paths import is_url
 from holdfast.reports import Report
 from holdfast.types import DURABILITIES, Durability
 
-__all__ = ["Record"]
+__all__ = ["ItemsView", "Record", "ValuesView"]
 
 # Found by name: the noun and the client do not import each other.
 _LOCAL = ("holdfast.records.record", "LocalRecord")
