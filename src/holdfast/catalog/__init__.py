@@ -9,18 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from holdfast.catalog.checking import check
     from holdfast.catalog.client.container import Container
     from holdfast.catalog.client.local import from_catalog
     from holdfast.catalog.client.remote import from_uri
     from holdfast.catalog.downloads import download
+    from holdfast.catalog.indexing import index
 
-__all__ = ["Container", "download", "from_catalog", "from_uri"]
+__all__ = ["Container", "check", "download", "from_catalog", "from_uri", "index"]
 
 _HOMES = {
     "Container": "holdfast.catalog.client.container",
+    "check": "holdfast.catalog.checking",
     "download": "holdfast.catalog.downloads",
     "from_catalog": "holdfast.catalog.client.local",
     "from_uri": "holdfast.catalog.client.remote",
+    "index": "holdfast.catalog.indexing",
 }
 
 

@@ -63,6 +63,9 @@ class OpenFiles:
                 self._files.move_to_end(key)
                 shared.users += 1
                 return shared
+            stale = [] if shared is None else [self._retire(key)]
+        # HDF5 would answer a second opening from what it remembers of the first.
+        _close(stale)
         made = Shared(token, *make(), users=1)
         with self._lock:
             stale = [self._retire(key)] if key in self._files else []

@@ -7,7 +7,7 @@ at rest are verified block by block; files that are being written are read unver
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,11 @@ class Files:
     def _lease(self, asset: AssetRow, mimetype: str) -> Lease:
         form = get_format(mimetype)
         path = self._places.path(asset.location)
-        token: Hashable = (_state(path), asset.size, asset.mtime_ns, asset.digest, form.change_token(path))
+        state = _state(path)
+        is_settled = asset.digest is not None and (asset.size, asset.mtime_ns) == (state.size, state.mtime_ns)
+        # Times are too coarse to tell one state of a growing file from the next: it is opened anew each time.
+        moment = None if is_settled or asset.state == "pending" else object()
+        token = (state, asset.size, asset.mtime_ns, asset.digest, moment, form.change_token(path))
 
         def make() -> tuple[OpenFile, bool]:
             source = self.source(asset)

@@ -126,6 +126,19 @@ class NodeWriter:
         self._connection.executemany(_SOURCE, rows)
         self._assets.connect([(first + number, new.assets) for number, (_, new) in enumerate(sources)])
 
+    def connect(self, node: int, sources: Sequence[NewSource]) -> None:
+        """Put data sources behind a node, in place of those it has.
+
+        Parameters
+        ----------
+        node : int
+            Its id.
+        sources : sequence of NewSource
+            The data sources with their files.
+        """
+        self._connection.execute("DELETE FROM data_sources WHERE node = ?", (node,))
+        self._insert_sources([(node, source) for source in sources])
+
     def _structure(self, structure: Json) -> int | None:
         if structure is None:
             return None

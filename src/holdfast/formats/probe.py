@@ -21,8 +21,9 @@ import msgspec
 from blake3 import blake3
 
 from holdfast.errors import HoldfastError
-from holdfast.formats.base import Description
-from holdfast.formats.registry import detect
+from holdfast.formats.base import Described, Description
+from holdfast.formats.metadata import Metadata
+from holdfast.formats.registry import detect, is_built_in
 from holdfast.formats.source import FileState, Source
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 
@@ -129,13 +130,31 @@ def probe_file(path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = Fals
             found.state = source.state
             if is_hashed and source.size <= HASHED_AT_ONCE_BYTES:
                 _hash(source, found)
-            found.description = detect(source).describe(source)
+            found.description = _describe(source)
             found.is_steady = FileState.of(os.fstat(source.fd)) == source.state
     except HoldfastError as error:
         found.failure = ProbeFailure(error.code, str(error))
     except Exception as error:  # a format of a third party may raise anything; the file is listed with it
         found.failure = ProbeFailure("unreadable", f"{path}: {type(error).__name__}: {error}"[:500])
     return found
+
+
+def _describe(source: Source) -> Description:
+    """Describe a file; what a format of a third party says is cleaned as ours is."""
+    form = detect(source)
+    description = form.describe(source)
+    if not is_built_in(form):
+        _clean(description.root)
+    return description
+
+
+def _clean(node: Described) -> None:
+    collected = Metadata()
+    for key, value in node.metadata.items():
+        collected.put((key,), value)
+    node.metadata = collected.to_json()
+    for child in node.children:
+        _clean(child)
 
 
 def _hash(source: Source, found: Probed) -> None:

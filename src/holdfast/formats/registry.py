@@ -16,7 +16,7 @@ from holdfast.errors import UnreadableError
 from holdfast.formats.base import Format
 from holdfast.formats.source import Source
 
-__all__ = ["ENTRY_POINT_GROUP", "all_formats", "detect", "get_format"]
+__all__ = ["ENTRY_POINT_GROUP", "all_formats", "detect", "get_format", "is_built_in"]
 
 ENTRY_POINT_GROUP = "holdfast.formats"
 """Where a package of a third party names its formats."""
@@ -76,6 +76,11 @@ def get_format(media_type: str) -> Format:
         if media_type in each.media_types:
             return each
     raise UnreadableError(f"no installed format reads {media_type}; install the package that brings it")
+
+
+def is_built_in(form: Format) -> bool:
+    """Whether a format is one of ours."""
+    return type(form).__module__.startswith("holdfast.")
 
 
 def _load(target: str) -> Format:

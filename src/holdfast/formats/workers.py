@@ -53,12 +53,13 @@ _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from holdfast.formats.workers import work
-work()
+work(int(sys.argv[2]))
 """
 
 
-def work() -> None:
-    """Be a worker: limit memory, then answer until the parent is gone."""
+def work(niceness: int) -> None:
+    """Be a worker: limit memory and priority, then answer until the parent is gone."""
+    os.nice(niceness)
     try:
         import resource
 
@@ -72,14 +73,14 @@ def work() -> None:
 class _Worker:
     """One process with the jobs that it was given and has not answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, niceness: int) -> None:
         self.jobs: deque[Job] = deque()
         self.since = time.monotonic()
         self.process: subprocess.Popen[bytes] | None = None
         if threading.active_count() == 1:
-            self.pid, self.requests, self.answers = _fork()
+            self.pid, self.requests, self.answers = _fork(niceness)
         else:
-            self.process = _spawn()
+            self.process = _spawn(niceness)
             assert self.process.stdin is not None
             assert self.process.stdout is not None
             self.pid = self.process.pid
@@ -120,19 +121,19 @@ class _Worker:
         return f"signal {-status}" if status < 0 else f"exit code {status}"
 
 
-def _fork() -> tuple[int, int, int]:
+def _fork(niceness: int) -> tuple[int, int, int]:
     """Start a worker as a copy of this process, which is ready at once; only where no other thread runs."""
     request_out, request_in = os.pipe()
     answer_out, answer_in = os.pipe()
     pid = os.fork()
     if not pid:
-        _become_worker(request_out, answer_in)
+        _become_worker(request_out, answer_in, niceness)
     os.close(request_out)
     os.close(answer_in)
     return pid, request_in, answer_out
 
 
-def _become_worker(request_fd: int, answer_fd: int) -> None:
+def _become_worker(request_fd: int, answer_fd: int, niceness: int) -> None:
     """Keep nothing of the parent's descriptors: its sockets and locks end with it."""
     code = 1
     try:
@@ -141,14 +142,14 @@ def _become_worker(request_fd: int, answer_fd: int) -> None:
         os.dup2(answer_fd, 1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        work()
+        work(niceness)
         code = 0
     finally:
         os._exit(code)
 
 
-def _spawn() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _START, json.dumps(sys.path)]
+def _spawn(niceness: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _START, json.dumps(sys.path), str(niceness)]
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -168,9 +169,12 @@ class ProbePool:
         How many look into files at once.
     timeout_s : float
         How long one may take for a file, in seconds.
+    niceness : int
+        By how much their priority is lowered.
     """
 
-    def __init__(self, workers: int = 2, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, workers: int = 2, timeout_s: float = TIMEOUT_S, niceness: int = 0) -> None:
+        self._niceness = niceness
         self._count = workers
         self._timeout_s = timeout_s
         self._idle: list[_Worker] = []
@@ -199,7 +203,7 @@ class ProbePool:
             if self._process != os.getpid():
                 # After a fork the workers are the parent's.
                 self._idle, self._process = [], os.getpid()
-            return self._idle.pop() if self._idle else _Worker()
+            return self._idle.pop() if self._idle else _Worker(self._niceness)
 
     def give_back(self, worker: _Worker) -> None:
         """Keep a worker for the next caller; one that still has jobs is ended."""

@@ -28,6 +28,7 @@ from holdfast.catalog.routes.params import (
 )
 from holdfast.catalog.routes.tables import TABLE_TYPES, TableRoutes
 from holdfast.catalog.tree import Catalog
+from holdfast.catalog.watching import Keeper
 from holdfast.errors import (
     ChangedError,
     ForbiddenError,
@@ -73,7 +74,8 @@ def mount(context: Context) -> list[Route]:
     Parameters
     ----------
     context : Context
-        The served directory; settings ``allow_outside`` and ``readable_storage``.
+        The served directory; settings ``allow_outside``, ``readable_storage``, ``watch_s``, and ``digest``:
+        ``later``, ``never``, or ``off`` for a catalog that is served as it is.
 
     Returns
     -------
@@ -89,6 +91,10 @@ def mount(context: Context) -> list[Route]:
         create=True,
     )
     context.closing.append(catalog.close)
+    if options.get("digest", "later") != "off" and not catalog.database.read_only:
+        keeper = Keeper(catalog, digest=options.get("digest", "later"), watch_s=options.get("watch_s"))
+        context.closing.append(keeper.stop)
+        keeper.start()
     return routes(catalog)
 
 

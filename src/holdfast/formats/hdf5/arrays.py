@@ -5,16 +5,18 @@ Owns reading data sets; finds none.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5r, h5t, h5z
+from h5py import h5d, h5r, h5s, h5t, h5z
 
 from holdfast.errors import MissingDependencyError, UnreadableError
 from holdfast.formats.base import SLAB_BYTES, ArrayReader
+from holdfast.formats.hdf5.headers import Stored
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
 from holdfast.formats.hdf5.sources import check_sources
 from holdfast.formats.hdf5.types import convert, fitting, has_objects, plain
@@ -22,7 +24,7 @@ from holdfast.formats.rawarray import RawArray, Segment
 from holdfast.formats.slicing import Axis, Index, Selection, slabs
 from holdfast.formats.structures import ArrayStructure
 
-__all__ = ["Hdf5Array", "open_array", "structure_of"]
+__all__ = ["Hdf5Array", "open_array", "read_one", "structure_of"]
 
 _MAX_ROW_BYTES = 64 << 20
 _MAX_MEASURED = 1 << 24
@@ -45,38 +47,42 @@ def open_array(files: FileSet, place: Place, dims: tuple[str, ...] | None = None
     UnreadableError
         A type that has no equal here, or a damaged file.
     """
-    structure = structure_of(place, dims)
-    segments = _segments(files, place, structure)
+    stored = Stored.of(place)
+    structure = structure_of(place, stored, dims)
+    segments = _segments(files, place, stored, structure)
     return Hdf5Array(files, place, structure) if segments is None else RawArray(structure, segments)
 
 
-def structure_of(place: Place, dims: tuple[str, ...] | None = None) -> ArrayStructure:
+def structure_of(place: Place, stored: Stored, dims: tuple[str, ...] | None = None) -> ArrayStructure:
     """Return type, shape and blocks of a data set; texts of variable length are measured."""
+    if stored.shape is None:
+        return ArrayStructure.build(plain(stored.dtype), (0,))
+    target = _measure(place, stored) if has_objects(stored.dtype) else plain(stored.dtype)
+    chunks = None if stored.chunks is None else (*stored.chunks, *stored.inner)
+    return ArrayStructure.build(target, (*stored.shape, *stored.inner), stored=chunks, dims=dims)
+
+
+def _measure(place: Place, stored: Stored) -> np.dtype:
+    """Read texts once to find the longest."""
+    shape = stored.shape or ()
+    if math.prod(shape) > _MAX_MEASURED:
+        raise UnreadableError(f"{math.prod(shape)} texts of variable length are more than are read")
+    if math.prod(shape) == 1:
+        return fitting(read_one(place, stored))
     with hdf5_errors(place.opened):
         dataset = h5py.Dataset(place.object)
-        dtype, inner = _element(dataset.dtype)
-        if dataset.shape is None:
-            return ArrayStructure.build(plain(dtype), (0,))
-        target = _measure(dataset) if has_objects(dtype) else plain(dtype)
-        stored = None if dataset.chunks is None else (*dataset.chunks, *inner)
-        return ArrayStructure.build(target, (*dataset.shape, *inner), stored=stored, dims=dims)
+        found = fitting(np.empty(0, stored.dtype))
+        for part in slabs(Selection.of(..., shape), 16):
+            found = np.promote_types(found, fitting(_raw(dataset, _index(part.axes))))
+        return found
 
 
-def _element(dtype: np.dtype) -> tuple[np.dtype, tuple[int, ...]]:
-    """Take the axes of an array type off an element type."""
-    return (dtype.base, dtype.shape) if dtype.subdtype is not None else (dtype, ())
-
-
-def _measure(dataset: h5py.Dataset) -> np.dtype:
-    """Read texts once to find the longest."""
-    if dataset.size > _MAX_MEASURED:
-        raise UnreadableError(
-            f"{dataset.name}: {dataset.size} texts of variable length are more than are read"
-        )
-    found = fitting(np.empty(0, _element(dataset.dtype)[0]))
-    for part in slabs(Selection.of(..., dataset.shape), 16):
-        found = np.promote_types(found, fitting(_raw(dataset, _index(part.axes))))
-    return found
+def read_one(place: Place, stored: Stored) -> np.ndarray:
+    """Read a data set of one element, in the file's own type but for references, which become paths."""
+    with hdf5_errors(place.opened):
+        raw = np.empty((*(stored.shape or ()), *stored.inner), stored.dtype)
+        place.object.read(h5s.ALL, h5s.ALL, raw)
+        return raw if h5py.check_ref_dtype(raw.dtype) is None else _named(h5py.Dataset(place.object), raw)
 
 
 def _raw(dataset: h5py.Dataset, index: tuple[slice, ...]) -> np.ndarray:
@@ -85,16 +91,17 @@ def _raw(dataset: h5py.Dataset, index: tuple[slice, ...]) -> np.ndarray:
     return _named(dataset, value if isinstance(value, np.ndarray) else np.array(value, dataset.dtype))
 
 
-def _segments(files: FileSet, place: Place, structure: ArrayStructure) -> list[Segment] | None:
+def _segments(
+    files: FileSet, place: Place, stored: Stored, structure: ArrayStructure
+) -> list[Segment] | None:
     """Return where the bytes of a data set lie, if they are its elements as they stand."""
+    if stored.layout != h5d.CONTIGUOUS or not structure.nbytes:
+        return None
     with hdf5_errors(place.opened):
-        created = place.object.get_create_plist()
-        if created.get_layout() != h5d.CONTIGUOUS or not structure.nbytes:
-            return None
         if not _is_raw(place.object.get_type(), structure.dtype):
             return None
-        if created.get_external_count():
-            return _external(files, place, created, structure.nbytes)
+        if stored.is_external:
+            return _external(files, place, place.object.get_create_plist(), structure.nbytes)
         offset = place.object.get_offset()
     return None if offset is None else [Segment(place.opened.source, offset, structure.nbytes)]
 

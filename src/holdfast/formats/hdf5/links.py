@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import TracebackType
 
 import h5py
 from h5py import h5f, h5g, h5i, h5l, h5o, h5p
@@ -45,11 +45,14 @@ class OpenedFile:
         Its handle in HDF5.
     stream : SourceStream, optional
         What HDF5 reads through, when every byte is checked; None when it opened the path itself.
+    is_swmr : bool
+        Whether somebody may write while it is read.
     """
 
     source: Source
     file: h5f.FileID
     stream: SourceStream | None
+    is_swmr: bool = False
 
     @property
     def path(self) -> Path:
@@ -73,6 +76,13 @@ class FileSet:
     source : Source
         The first one; it stays open when the set is closed.
 
+    Attributes
+    ----------
+    linked : dict of tuple to Linked
+        Every file that was named, once.
+    noticed : list of Linked
+        The same, each time it was named, in order.
+
     Raises
     ------
     UnreadableError
@@ -83,7 +93,7 @@ class FileSet:
         self._lock = threading.RLock()
         self._opened: dict[tuple[Path, bool], OpenedFile] = {}
         self._raw: dict[Path, Source] = {}
-        self._noticed: list[dict[Linked, None]] = []
+        self.noticed: list[Linked] = []
         self.linked: dict[tuple[str, str, str], Linked] = {}
         self.root = self._keep((source.path, True), source)
 
@@ -165,19 +175,9 @@ class FileSet:
         self._remember(Linked(name, kind, str(path), is_present=True))
         return path
 
-    @contextmanager
-    def noticing(self) -> Iterator[dict[Linked, None]]:
-        """Give a set, ordered, of every file named inside the block, and in the blocks around it so far."""
-        self._noticed.append(dict(self._noticed[-1]) if self._noticed else {})
-        try:
-            yield self._noticed[-1]
-        finally:
-            self._noticed.pop()
-
     def _remember(self, linked: Linked) -> None:
         self.linked[linked.kind, linked.name, linked.path] = linked
-        if self._noticed:
-            self._noticed[-1][linked] = None
+        self.noticed.append(linked)
 
     def _walk(self, place: Place, path: str, left: int) -> Place:
         if path.startswith("/"):
@@ -247,20 +247,36 @@ def locate(name: str, source: Source) -> Path:
     raise MissingFileError(f"{source.path} needs the file {name!r}, which is not there; restore it beside it")
 
 
-@contextmanager
-def hdf5_errors(opened: OpenedFile | None = None, path: Path | None = None) -> Iterator[None]:
-    """Turn what HDF5 raises into ours, and bring back the cause of a failed read."""
-    stream = opened.stream if opened is not None else None
-    try:
-        yield
-    except HoldfastError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        if stream is not None and stream.failure is not None:
-            failure, stream.failure = stream.failure, None
-            raise failure from error
-        where = opened.path if opened is not None else path
-        raise UnreadableError(f"{where} cannot be read: {str(error).strip()[:300]}") from error
+class hdf5_errors:
+    """Turn what HDF5 raises inside a ``with`` block into ours, and bring back the cause of a failed read.
+
+    Parameters
+    ----------
+    opened : OpenedFile
+        The file that is read.
+    """
+
+    __slots__ = ("_opened",)
+
+    def __init__(self, opened: OpenedFile) -> None:
+        self._opened = opened
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, HoldfastError):
+            return
+        if isinstance(error, OSError | RuntimeError | KeyError | ValueError | TypeError):
+            stream = self._opened.stream
+            if stream is not None and stream.failure is not None:
+                failure, stream.failure = stream.failure, None
+                raise failure from error
+            raise UnreadableError(
+                f"{self._opened.path} cannot be read: {str(error).strip()[:300]}"
+            ) from error
 
 
 def find_signature(source: Source) -> int | None:
@@ -277,9 +293,10 @@ def _open(source: Source, stream: SourceStream | None) -> OpenedFile:
     at = find_signature(source)
     if at is None:
         raise UnreadableError(f"{source.path} {_what_is_it(source)}")
-    flags = h5f.ACC_RDONLY | (h5f.ACC_SWMR_READ if _is_swmr(source, at) else 0)
+    is_swmr = _is_swmr(source, at)
+    flags = h5f.ACC_RDONLY | (h5f.ACC_SWMR_READ if is_swmr else 0)
     with hdf5_errors(OpenedFile(source, None, stream)):
-        return OpenedFile(source, _open_handle(source, stream, flags), stream)
+        return OpenedFile(source, _open_handle(source, stream, flags), stream, is_swmr)
 
 
 def _open_handle(source: Source, stream: SourceStream | None, flags: int) -> h5f.FileID:
@@ -294,11 +311,20 @@ def _open_handle(source: Source, stream: SourceStream | None, flags: int) -> h5f
 
 
 def _access(stream: SourceStream | None, degree: int) -> h5p.PropFAID:
+    if stream is None:
+        return _plain_access(degree)
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fclose_degree(degree)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
+    return access
+
+
+@cache
+def _plain_access(degree: int) -> h5p.PropFAID:
+    """Return how HDF5 opens a path: without locks, so that a writer can always open it too."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fclose_degree(degree)
     access.set_file_locking(False, True)
-    if stream is not None:
-        access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
     return access
 
 

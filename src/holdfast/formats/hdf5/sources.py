@@ -110,6 +110,8 @@ def _find_source(files: FileSet, place: Place, name: str, dataset: str) -> Place
     opened = place.opened if name == "." else files.open_named(place.opened, name, "virtual")
     try:
         return files.find(dataset, files.top(opened))
+    except MissingFileError:
+        raise
     except NotFoundError as error:
         raise MissingFileError(
             f"{place.opened.path} needs {dataset!r} of {opened.path}, which has no such data set"

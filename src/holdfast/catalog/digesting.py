@@ -1,0 +1,130 @@
+"""Digesting: the files that were listed but not read yet.
+
+Owns reading and settling them; which state a file is in is decided at its recording.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from holdfast.catalog.progress import Progress
+from holdfast.catalog.resting import is_recent
+from holdfast.catalog.tree import Catalog
+from holdfast.database import AssetRow, AssetState, Transaction
+from holdfast.errors import HoldfastError
+from holdfast.events import EventBus, bus
+from holdfast.formats.source import FileState, Source
+from holdfast.hashing import BLOCK_BYTES, BlockDigests, hash_blocks
+
+__all__ = ["digest_pending"]
+
+_THREADS = 2
+_BATCH = 256
+_BATCH_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A file with what was found of its bytes."""
+
+    asset: AssetRow
+    state: AssetState
+    found: FileState | None = None
+    digests: BlockDigests | None = None
+
+
+def digest_pending(
+    catalog: Catalog, events: EventBus = bus, is_stopped: Callable[[], bool] = lambda: False
+) -> int:
+    """Read every file whose digest is pending, and record it.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Open for writing.
+    events : EventBus
+        Who is told about progress.
+    is_stopped : callable
+        Asked between files; when it answers yes, the rest stays pending.
+
+    Returns
+    -------
+    int
+        How many files were digested.
+
+    Notes
+    -----
+    A file that changes while it is read is growing; one that changed since it was listed keeps waiting for
+    the next indexing.
+    """
+    total = catalog.database.assets.counts().get("pending", 0)
+    if not total:
+        return 0
+    progress = Progress(events, "digest", "files", catalog.places.storage)
+    done = 0
+    with ThreadPoolExecutor(_THREADS, "digest") as pool:
+        for batch in _batches(pool.map(lambda asset: _digest(catalog, asset), _pending(catalog, is_stopped))):
+            catalog.database.write(partial(_settle, batch))
+            done += sum(each.digests is not None for each in batch)
+            progress.step(done, total)
+    progress.end(f"{done:,} files digested")
+    return done
+
+
+def _pending(catalog: Catalog, is_stopped: Callable[[], bool]) -> Iterator[AssetRow]:
+    for asset in list(catalog.database.assets.each("pending")):
+        if is_stopped():
+            return
+        if not asset.is_directory:
+            yield asset
+
+
+def _batches(results: Iterator[_Settled]) -> Iterator[list[_Settled]]:
+    """Gather results for a second, or until there are many."""
+    batch: list[_Settled] = []
+    due = time.monotonic() + _BATCH_S
+    for result in results:
+        batch.append(result)
+        if len(batch) >= _BATCH or time.monotonic() > due:
+            yield batch
+            batch, due = [], time.monotonic() + _BATCH_S
+    if batch:
+        yield batch
+
+
+def _digest(catalog: Catalog, asset: AssetRow) -> _Settled:
+    try:
+        with Source(catalog.places.checked(asset.location)) as source:
+            if (source.state.size, source.state.mtime_ns) != (asset.size, asset.mtime_ns):
+                return _Settled(asset, "growing" if is_recent(source.state) else "pending")
+            with open(source.fd, "rb", buffering=0, closefd=False) as file:
+                digests = hash_blocks(file)
+            after = FileState.of(os.fstat(source.fd))
+            is_steady = after == source.state and digests.size_bytes == after.size
+            return (
+                _Settled(asset, "verified", source.state, digests)
+                if is_steady
+                else _Settled(asset, "growing")
+            )
+    except HoldfastError as error:
+        return _Settled(asset, "missing" if error.code == "missing-file" else "error")
+
+
+def _settle(batch: list[_Settled], tx: Transaction) -> None:
+    for each in batch:
+        if each.digests is None or each.found is None:
+            if each.state != each.asset.state:
+                tx.assets.mark([each.asset.id], each.state)
+            continue
+        tx.assets.settle(
+            each.asset.id,
+            size=each.found.size,
+            mtime_ns=each.found.mtime_ns,
+            digest=str(each.digests.whole),
+            blocks=each.digests.blocks if each.found.size > BLOCK_BYTES else None,
+        )

@@ -1,0 +1,138 @@
+"""Scanning: what lies in a directory, found bit by bit while the rest goes on.
+
+Owns the walk and what it leaves out; looks into no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.catalog.listing import is_listed
+from holdfast.catalog.places import Places
+from holdfast.formats.source import FileState
+
+__all__ = ["Found", "look", "scan"]
+
+
+@dataclass(slots=True)
+class Found:
+    """A file or directory that lies there.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    location : str
+        How it is recorded.
+    key : tuple of str
+        Its path in the catalog.
+    is_directory : bool
+        Whether it is one.
+    state : FileState, optional
+        Size and times; None where they could not be had.
+    error : str
+        Why it cannot be read; empty when it can.
+    """
+
+    path: Path
+    location: str
+    key: tuple[str, ...]
+    is_directory: bool
+    state: FileState | None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Level:
+    """A directory on the way down, with the real paths above it, by which circles are seen."""
+
+    found: Found
+    above: frozenset[str] = field(default_factory=frozenset)
+
+
+def scan(places: Places) -> Iterator[Found]:
+    """Yield everything below the storage directory, each directory before what is in it.
+
+    Parameters
+    ----------
+    places : Places
+        What is listed and what may be opened.
+
+    Notes
+    -----
+    Sorted by name in each directory. Reserved names, files on their way, pipes, sockets and devices are left
+    out. Links that stay inside are followed, links that lead outside are yielded with an error. A directory
+    that vanishes meanwhile is passed over.
+    """
+    top = Found(
+        places.storage, places.location(places.storage), (), is_directory=True, state=_state(places.storage)
+    )
+    waiting = [_Level(top)]
+    while waiting:
+        level = waiting.pop()
+        entries = _entries(level.found)
+        if entries is None:
+            continue
+        yield level.found
+        above = level.above | {os.path.realpath(level.found.path)}
+        found = [_found(entry, level.found, places) for entry in entries]
+        below = [each for each in found if each is not None]
+        yield from (each for each in below if not each.is_directory)
+        inner = [each for each in below if each.is_directory and os.path.realpath(each.path) not in above]
+        waiting.extend(_Level(each, above) for each in reversed(inner))
+
+
+def look(places: Places, location: str) -> Found | None:
+    """Return what lies at a recorded location; None when nothing does."""
+    path = places.path(location)
+    state = _state(path)
+    key = places.key(location)
+    if state is None or not key or not places.allows(path):
+        return None
+    return Found(path, location, key, path.is_dir(), state)
+
+
+def _entries(directory: Found) -> list[os.DirEntry[str]] | None:
+    """List a directory by name; None when it is not there any more."""
+    if directory.error:
+        return []
+    try:
+        with os.scandir(directory.path) as entries:
+            return sorted((entry for entry in entries if is_listed(entry.name)), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        directory.error = f"{directory.path} may not be read: {error.strerror}"
+        return []
+
+
+def _found(entry: os.DirEntry[str], parent: Found, places: Places) -> Found | None:
+    """Say what an entry is; None for what is no file or vanished."""
+    name, error = entry.name, ""
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        name = os.fsencode(name).decode("utf-8", "backslashreplace")
+        error = f"the name {name!r} is not UTF-8; rename the file"
+    elif entry.is_symlink() and not places.allows(Path(entry.path)):
+        error = f"{name} leads outside the served directory; allow it with --allow-outside DIR"
+    location = name if parent.location == "." else f"{parent.location}/{name}"
+    key = (*parent.key, name)
+    if error:
+        return Found(Path(entry.path), location, key, is_directory=False, state=None, error=error)
+    try:
+        is_directory = entry.is_dir()
+        if not is_directory and not entry.is_file():
+            return None
+        state = FileState.of(entry.stat())
+    except OSError:
+        return None
+    return Found(Path(entry.path), location, key, is_directory, state)
+
+
+def _state(path: Path) -> FileState | None:
+    try:
+        return FileState.of(path.stat())
+    except OSError:
+        return None
