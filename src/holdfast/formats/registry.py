@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "holdfast.formats"
 
 # Module and name of each format, in the order in which they are asked about a file.
 _BUILT_IN = (
+    "holdfast.formats.sealed.format:SEALED",
     "holdfast.formats.hdf5:HDF5",
     "holdfast.formats.npy:NPY",
     "holdfast.formats.csv:CSV",
