@@ -7,7 +7,7 @@ Tiled 0.2.20: ``/metadata``, ``/search``, ``/search-deep``, ``/distinct``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -20,6 +20,7 @@ from holdfast.catalog.routes.params import (
     page_limit,
     parse_sort,
 )
+from holdfast.catalog.routes.remembered import Remembered
 from holdfast.catalog.routes.selecting import selector
 from holdfast.catalog.routes.wire import Wire
 from holdfast.database import NodeRow, Page
@@ -67,24 +68,28 @@ class NodeRoutes:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._remembered = Remembered(catalog.database.change)
 
     def metadata(self, request: Request) -> Reply:
         """Answer one node."""
+        return self._answered(request, self._metadata)
+
+    def _metadata(self, request: Request) -> str:
         params = request.params(MetadataParams)
         path = node_path(request)
         row = self._catalog.node(path)
         wire = self._wire(request, params, [row])
         meta = '{"root_path":"/"}' if params.root_path else "{}"
         entry = wire.entry(row, path[:-1])
-        return _json(f'{{"data":{entry},"error":null,"links":null,"meta":{meta}}}')
+        return f'{{"data":{entry},"error":null,"links":null,"meta":{meta}}}'
 
     def search(self, request: Request) -> Reply:
         """Answer a page of the children of a node."""
-        return self._page(request, deep=False)
+        return self._answered(request, lambda request: self._page(request, deep=False))
 
     def search_deep(self, request: Request) -> Reply:
         """Answer a page of everything below a node."""
-        return self._page(request, deep=True)
+        return self._answered(request, lambda request: self._page(request, deep=True))
 
     def distinct(self, request: Request) -> Reply:
         """Answer the different values of metadata fields."""
@@ -101,14 +106,26 @@ class NodeRoutes:
         )
         return json_reply({"metadata": None, "structure_families": None, "specs": None, **found})
 
-    def _page(self, request: Request, *, deep: bool) -> Reply:
+    def _answered(self, request: Request, write: Callable[[Request], str]) -> Reply:
+        """Answer with JSON; what does not look at files is the same until the database changes."""
+
+        def make() -> bytes:
+            """Write the answer."""
+            return write(request).encode()
+
+        if b"data_sources" in request.raw_query:
+            return Reply(make(), media_type=_JSON)
+        question = (request.root, request.scope["path"], request.raw_query)
+        return Reply(self._remembered.answer(question, make), media_type=_JSON)
+
+    def _page(self, request: Request, *, deep: bool) -> str:
         params = request.params(SearchParams, FILTERS)
         path = node_path(request)
         row = self._container(path)
         query = from_filters(request.query.items())
         if params.fields == ["count"]:
             count = self._catalog.count(row, query, deep=deep)
-            return _json(_enveloped("[]", count, request, params, None))
+            return _enveloped("[]", count, request, params, None)
         keys_only = params.fields is not None and not {*params.fields} - {"", "none"}
         page = self._found(row, query, params, deep=deep, keys_only=keys_only)
         wire = self._wire(request, params, page.rows)
@@ -117,7 +134,7 @@ class NodeRoutes:
             data = wire.scattered(page.rows, paths)
         else:
             data = wire.children(page.rows, path)
-        return _json(_enveloped(data, page.count, request, params, page.cursor))
+        return _enveloped(data, page.count, request, params, page.cursor)
 
     def _found(
         self, row: NodeRow, query: Query, params: SearchParams, *, deep: bool, keys_only: bool
@@ -147,10 +164,6 @@ class NodeRoutes:
         if params.include_data_sources or "data_sources" in fields:
             return replace(wire, sources=self._catalog.sources(rows), location=self._catalog.places.public)
         return wire
-
-
-def _json(text: str) -> Reply:
-    return Reply(text.encode(), media_type=_JSON)
 
 
 def _enveloped(
