@@ -299,7 +299,7 @@ class Connection:
             source = parse_source(answer.headers.get("holdfast-source"))
             if source is not None:
                 list_path, start, skip = source
-                blocks = self.block_list(list_path, answer.headers.get("etag"))
+                blocks = self.block_list(self._transport.address + list_path, answer.headers.get("etag"))
                 fill_verified(answer, target_view, blocks, (start, skip), path)
                 return Arrival(len(target_view), "stored")
             if answer.headers.get("content-type") == FRAMES_MEDIA_TYPE:
