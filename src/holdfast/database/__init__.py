@@ -13,6 +13,7 @@ It reads and writes no files of users, and knows no face.
 from holdfast.database.backup import backup, upgrade
 from holdfast.database.catalog import ROOT, Database, Transaction
 from holdfast.database.connection import Schema, SqliteFile
+from holdfast.database.documents import DocumentWindow, NewDocument
 from holdfast.database.locate import Location, locate
 from holdfast.database.names import ObjectName, register_resolver, resolve
 from holdfast.database.patterns import search
@@ -44,6 +45,8 @@ __all__ = [
     "ObjectName",
     "register_resolver",
     "resolve",
+    "DocumentWindow",
+    "NewDocument",
     "backup",
     "upgrade",
     "search",

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 from holdfast.database.asset_writing import AssetWriter
 from holdfast.database.assets import Assets
 from holdfast.database.connection import SqliteFile
+from holdfast.database.documents import Documents, DocumentWriter
 from holdfast.database.facts import Keys, KeyWriter, Links, LinkWriter, Log, LogWriter
 from holdfast.database.indexing import Indexer, rebuild
 from holdfast.database.nodes import Nodes
@@ -46,7 +47,7 @@ class Transaction:
 
     Attributes
     ----------
-    nodes, assets, keys, links, log
+    nodes, assets, keys, links, log, documents
         The writers.
     """
 
@@ -55,6 +56,7 @@ class Transaction:
         self.assets = AssetWriter(connection)
         self.nodes = NodeWriter(connection, Indexer(connection, paths), self.assets)
         self.keys, self.links, self.log = KeyWriter(connection), LinkWriter(connection), LogWriter(connection)
+        self.documents = DocumentWriter(connection)
 
     def note(self, name: str, value: str) -> None:
         """Write a free fact about the database, which `Database.fact` reads."""
@@ -88,6 +90,7 @@ class Database:
     keys : Keys
     links : Links
     log : Log
+    documents : Documents
 
     Raises
     ------
@@ -117,6 +120,7 @@ class Database:
         self.uid = self._file.about("uid") or self._name(uid or uuid.uuid4().hex)
         self.nodes, self.assets = Nodes(self._file), Assets(self._file)
         self.keys, self.links, self.log = Keys(self._file), Links(self._file), Log(self._file)
+        self.documents = Documents(self._file)
 
     def _name(self, uid: str) -> str:
         def write(connection: sqlite3.Connection) -> None:

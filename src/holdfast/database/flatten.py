@@ -46,6 +46,8 @@ MAX_LEVELS = 16
 _SEPARATOR = " \ue000 "
 _LARGEST = 2**63
 
+_ABSENT = object()
+
 Row = tuple[int, int, int | float | str | bytes]
 """Path id, kind and image."""
 
@@ -138,6 +140,34 @@ class Flattener:
         else:
             for key, value in document.items():
                 self._add(found, self._child(DOCUMENT_PATH, key), value, 1)
+        return found
+
+    def field_rows(self, document: dict[str, Json], field: tuple[str, ...]) -> Rows:
+        """Return the rows at and below one field of one or two steps.
+
+        Parameters
+        ----------
+        document : dict
+            Checked JSON values.
+        field : tuple of str
+            Its path.
+
+        Returns
+        -------
+        Rows
+            As `rows` gives them; a mark where the field is reached through a list.
+        """
+        found = Rows()
+        path = self._child(DOCUMENT_PATH, field[0])
+        value = document.get(field[0], _ABSENT)
+        if len(field) > 1:
+            path = self._child(path, field[1])
+            if isinstance(value, list):
+                self._cut(found, path)
+                return found
+            value = value.get(field[1], _ABSENT) if isinstance(value, dict) else _ABSENT
+        if value is not _ABSENT:
+            self._add(found, path, value, len(field))
         return found
 
     def _add(self, found: Rows, path: int, value: Json, level: int) -> None:

@@ -165,6 +165,7 @@ def rebuild(connection: sqlite3.Connection) -> None:
     """
     connection.execute("DELETE FROM node_values")
     connection.execute("INSERT INTO node_text (node_text) VALUES ('delete-all')")
+    connection.execute("DELETE FROM document_fields")
     connection.execute("DELETE FROM paths WHERE id > 3")
     connection.execute("UPDATE paths SET flags = 0")
     set_about(connection, "index", uuid.uuid4().hex)

@@ -13,12 +13,13 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from holdfast.database.columns import column_test
 from holdfast.database.flatten import LONG, MARKER, MAX_TEXT, image
 from holdfast.database.pathways import cut_paths, find_paths
 from holdfast.database.patterns import glob_of, matching_texts
-from holdfast.database.scopes import FALSE, TRUE, Fragment, Scope
+from holdfast.database.scopes import FALSE, TRUE, Fragment, Scope, all_of
 from holdfast.database.tables import FAMILY_PATH, SPECS_PATH
 from holdfast.queries import (
     Comparison,
@@ -37,7 +38,8 @@ from holdfast.queries import (
     StructureFamilyQuery,
     Subject,
 )
-from holdfast.queries.values import NUMBER, TEXT
+from holdfast.queries.elements import ElementMatch, Size, TypeIs
+from holdfast.queries.values import LIST, NUMBER, TEXT
 from holdfast.queries.words import phrases
 from holdfast.types import Json
 
@@ -65,6 +67,8 @@ class Leaf:
         Instead of rows: a condition on ``nodes``.
     words : str or None
         Instead of rows: what the full text is matched with.
+    own : Fragment or None
+        Instead of rows: a condition on columns of ``n`` itself.
     """
 
     rows: tuple[Fragment, ...] = ()
@@ -72,6 +76,7 @@ class Leaf:
     is_probe: bool = False
     nodes: Fragment | None = None
     words: str | None = None
+    own: Fragment | None = None
 
     def source(self, scope: Scope) -> Fragment | None:
         """Return a SELECT of ``id, parent`` of the nodes of a scope that match; None for none."""
@@ -92,6 +97,8 @@ class Leaf:
 
     def member(self, scope: Scope) -> Fragment:
         """Return the condition that the node ``n`` matches, for any plan."""
+        if self.own is not None:
+            return self.own
         if self.words is not None:
             return Fragment("n.id IN (SELECT rowid FROM node_text WHERE node_text MATCH ?)", (self.words,))
         if self.nodes is not None:
@@ -134,6 +141,11 @@ class Range(Query):
     bounds: tuple[Comparison, ...]
     op: ClassVar[str] = "range"
 
+    @property
+    def key(self) -> Field:
+        """The field."""
+        return cast("Field", self.bounds[0].key)
+
     def _test(self, metadata: dict[str, Json], subject: Subject, search: SearchFunction) -> bool:
         return all(each.matches(metadata, subject, search) for each in self.bounds)
 
@@ -173,7 +185,17 @@ class LeafMaker:
         Leaf
             Its condition.
         """
+        column = self.scope.columns.get(getattr(getattr(query, "key", None), "path", ()))
+        if column is not None:
+            parts = query.bounds if isinstance(query, Range) else (query,)
+            return Leaf(own=all_of([column_test(column, part) or self._undecided for part in parts]))
+        if not self.scope.is_indexed:
+            return Leaf(own=self._undecided)
         return _LEAVES[type(query)](self, query)
+
+    @property
+    def _undecided(self) -> Fragment:
+        return TRUE if self.up else FALSE
 
     def present(self, field: Field) -> Leaf:
         """Return the leaf that a field exists."""
@@ -281,11 +303,23 @@ class LeafMaker:
             if shorter is None:
                 return None
             for path in shorter:
-                found += find_paths(self.connection, path, walk=True)
+                found += find_paths(self.connection, path, walk=True, pairs=True)
         return found
 
     def _present(self, query: KeyPresent) -> Leaf:
         return self.present(query.key)
+
+    def _size(self, query: Size | ElementMatch) -> Leaf:
+        # The index knows that there is a list; what is in it, only the document knows.
+        if not self.up:
+            return Leaf()
+        return self._of_field(query.key, lambda path, _: [Fragment(f"path = {path} AND kind = {LIST}")])
+
+    def _type(self, query: TypeIs) -> Leaf:
+        if not self.up and not query.is_whole:
+            return Leaf()
+        kinds = ",".join(map(str, sorted(query.kinds)))
+        return self._of_field(query.key, lambda path, _: [Fragment(f"path = {path} AND kind IN ({kinds})")])
 
     def _words(self, query: FullText) -> Leaf:
         wanted = phrases(query.text)
@@ -312,6 +346,9 @@ _LEAVES: dict[type[Query], Callable[[LeafMaker, Any], Leaf]] = {
     Regex: LeafMaker._pattern,
     KeyPresent: LeafMaker._present,
     FullText: LeafMaker._words,
+    Size: LeafMaker._size,
+    ElementMatch: LeafMaker._size,
+    TypeIs: LeafMaker._type,
     StructureFamilyQuery: LeafMaker._family,
     KeysFilter: LeafMaker._keys,
     KeyLookup: LeafMaker._lookup,

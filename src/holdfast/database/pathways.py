@@ -31,7 +31,7 @@ def bare_text(path: Iterable[str | None]) -> str:
 
 
 def find_paths(
-    connection: sqlite3.Connection, path: Sequence[str | None], *, walk: bool
+    connection: sqlite3.Connection, path: Sequence[str | None], *, walk: bool, pairs: bool = False
 ) -> list[tuple[int, int]]:
     """Return the ids and flags of a stored path.
 
@@ -43,6 +43,8 @@ def find_paths(
         The path.
     walk : bool
         Take all paths that are equal without their list steps, but none with two list steps in a row.
+    pairs : bool, default False
+        Take these too.
 
     Returns
     -------
@@ -52,7 +54,11 @@ def find_paths(
     if not walk:
         return connection.execute("SELECT id, flags FROM paths WHERE path = ?", (path_text(path),)).fetchall()
     rows = connection.execute("SELECT id, flags, path FROM paths WHERE bare = ?", (bare_text(path),))
-    return [(number, flags) for number, flags, text in rows if "null,null" not in text or not _has_pair(text)]
+    return [
+        (number, flags)
+        for number, flags, text in rows
+        if pairs or "null,null" not in text or not _has_pair(text)
+    ]
 
 
 def _has_pair(text: str) -> bool:

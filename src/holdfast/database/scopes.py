@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["FALSE", "TRUE", "Fragment", "Scope", "all_of", "any_of", "negated"]
 
@@ -40,10 +41,16 @@ class Scope:
         The id of the container.
     is_deep : bool
         Whether its whole subtree is meant.
+    columns : mapping, optional
+        Fields that are columns of ``n`` and not in the index: their names by the fields' paths.
+    is_indexed : bool
+        Whether the index knows the nodes; else only columns can be asked.
     """
 
     parent: int
     is_deep: bool = False
+    columns: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    is_indexed: bool = True
 
     @property
     def test(self) -> str:

@@ -86,5 +86,17 @@ CREATE TRIGGER log_is_kept BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'the l
 CREATE TRIGGER log_is_final BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 """
 
-CATALOG = Schema("holdfast-catalog", ("".join((_NODES, _REVISIONS, _ASSETS, _FACTS)),))
+_DOCUMENTS = """
+CREATE TABLE documents (
+  id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, uid TEXT NOT NULL, header TEXT, seq_num INTEGER,
+  time NOT NULL, is_orphan INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL, UNIQUE (parent, uid));
+CREATE INDEX documents_parent ON documents (parent);
+CREATE INDEX documents_header ON documents (header, parent, seq_num) WHERE header IS NOT NULL;
+CREATE INDEX documents_time ON documents (parent, time, uid);
+CREATE TABLE document_fields (
+  parent INTEGER NOT NULL, field TEXT NOT NULL, upto INTEGER NOT NULL,
+  PRIMARY KEY (parent, field)) WITHOUT ROWID;
+"""
+
+CATALOG = Schema("holdfast-catalog", ("".join((_NODES, _REVISIONS, _ASSETS, _FACTS, _DOCUMENTS)),))
 """The schema of ``catalog.db``."""

@@ -11,6 +11,7 @@ from holdfast.queries.keys import Key
 from holdfast.queries.keywords import from_keywords
 from holdfast.queries.language import parse
 from holdfast.queries.leaves import Comparison, Contains, Eq, In, KeyPresent, Like, NotEq, NotIn, Regex
+from holdfast.queries.mongo import from_mongo
 from holdfast.queries.tiled import FILTERS, from_filters, to_filters
 from holdfast.queries.tree import And, Everything, Not, Or, Query, SearchFunction, Subject
 from holdfast.queries.whole import FullText, KeyLookup, KeysFilter, SpecsQuery, StructureFamilyQuery
@@ -42,6 +43,7 @@ __all__ = [
     "KeysFilter",
     "KeyLookup",
     "from_keywords",
+    "from_mongo",
     "from_json",
     "to_json",
     "FILTERS",

@@ -13,6 +13,7 @@ from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from holdfast.errors import InvalidInputError, InvalidTypeError, TooLargeError
+from holdfast.queries.elements import ElementMatch, Size, TypeIs
 from holdfast.queries.fields import Field
 from holdfast.queries.leaves import Comparison, Contains, Eq, In, KeyPresent, Like, NotEq, NotIn, Regex
 from holdfast.queries.tree import MAX_QUERY_DEPTH, And, Not, Or, Query
@@ -25,7 +26,7 @@ LEAVES: dict[str, type[Query]] = {
     cls.op: cls
     for cls in (
         Eq, NotEq, Comparison, In, NotIn, Contains, Like, Regex, KeyPresent, FullText, SpecsQuery,
-        StructureFamilyQuery, KeysFilter, KeyLookup,
+        StructureFamilyQuery, KeysFilter, KeyLookup, Size, TypeIs, ElementMatch,
     )
 }  # fmt: skip
 """The leaf classes by the names they have in JSON and in Tiled's filters."""
