@@ -280,3 +280,12 @@ def test_every_node_names_the_files_that_reading_it_opens(served):
         "absent": {"gone.h5"},
     }
     np.testing.assert_array_equal(read(served / "top.h5", "nested"), FRAMES)
+
+
+def test_a_file_that_the_same_process_has_open_is_read_too(served):
+    path = virtual(served / "v.h5", "frames.h5")
+    for mode, options in [("r", {}), ("r", {"locking": False}), ("r+", {})]:
+        with h5py.File(served / "frames.h5", mode, **options):
+            np.testing.assert_array_equal(read(served / "frames.h5", "data"), FRAMES)
+    with h5py.File(path, "r"):
+        describe(Sample(HDF5, path))

@@ -37,6 +37,8 @@ class Keeper:
         Whether files are digested behind their listing.
     watch_s : float, optional
         List the directory again after so many seconds; only once when None.
+    head_start_s : float
+        Begin so many seconds later, so that a server answers first.
     events : EventBus
         Who is told about progress.
 
@@ -59,6 +61,7 @@ class Keeper:
         *,
         digest: DigestWhen = "later",
         watch_s: float | None = None,
+        head_start_s: float = 0.0,
         events: EventBus = bus,
     ) -> None:
         self.summary: Summary | None = None
@@ -66,6 +69,7 @@ class Keeper:
         self._catalog = catalog
         self._digest = digest
         self._watch_s = watch_s
+        self._head_start_s = head_start_s
         self._bus = events
         self._pool = ProbePool(niceness=_POLITENESS)
         self._stopped = threading.Event()
@@ -94,6 +98,8 @@ class Keeper:
 
     def _run(self) -> None:
         try:
+            if self._stopped.wait(self._head_start_s):
+                return
             due = self._list_all()
             while not self._stopped.is_set():
                 growing = self._growing()

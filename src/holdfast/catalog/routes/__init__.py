@@ -92,7 +92,9 @@ def mount(context: Context) -> list[Route]:
     )
     context.closing.append(catalog.close)
     if options.get("digest", "later") != "off" and not catalog.database.read_only:
-        keeper = Keeper(catalog, digest=options.get("digest", "later"), watch_s=options.get("watch_s"))
+        keeper = Keeper(
+            catalog, digest=options.get("digest", "later"), watch_s=options.get("watch_s"), head_start_s=0.5
+        )
         context.closing.append(keeper.stop)
         keeper.start()
     return routes(catalog)

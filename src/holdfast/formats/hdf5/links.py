@@ -31,6 +31,12 @@ _MAX_LINKS = 32
 _MAX_FILES = 4096
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SWMR_FLAG = 0x04
+_WAYS = (
+    (h5f.CLOSE_WEAK, False),
+    (h5f.CLOSE_STRONG, False),
+    (h5f.CLOSE_STRONG, True),
+    (h5f.CLOSE_WEAK, True),
+)
 
 
 @dataclass(slots=True)
@@ -300,19 +306,26 @@ def _open(source: Source, stream: SourceStream | None) -> OpenedFile:
 
 
 def _open_handle(source: Source, stream: SourceStream | None, flags: int) -> h5f.FileID:
-    """Open as HDF5 opens sources of virtual data sets, else as h5py does: the same file must agree."""
+    """Open without locks, so that a writer can always open it too.
+
+    A file that this process has open already must be opened the same way: sources of virtual data sets as
+    HDF5 opens them itself, files of the user's as h5py does, with its locks.
+    """
     path = os.fsencode(source.path)
-    try:
-        return h5f.open(path, flags, _access(stream, h5f.CLOSE_WEAK))
-    except OSError as error:
-        if "close degree" not in str(error):
-            raise
-        return h5f.open(path, flags, _access(stream, h5f.CLOSE_STRONG))
+    failures: list[OSError] = []
+    for degree, is_locked in _WAYS:
+        try:
+            return h5f.open(path, flags, _access(stream, degree, is_locked=is_locked))
+        except OSError as error:
+            failures.append(error)
+            if "don't match" not in str(error) and "doesn't match" not in str(error):
+                break
+    raise failures[-1]
 
 
-def _access(stream: SourceStream | None, degree: int) -> h5p.PropFAID:
+def _access(stream: SourceStream | None, degree: int, *, is_locked: bool) -> h5p.PropFAID:
     if stream is None:
-        return _plain_access(degree)
+        return _plain_access(degree, is_locked=is_locked)
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fclose_degree(degree)
     access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
@@ -320,11 +333,11 @@ def _access(stream: SourceStream | None, degree: int) -> h5p.PropFAID:
 
 
 @cache
-def _plain_access(degree: int) -> h5p.PropFAID:
-    """Return how HDF5 opens a path: without locks, so that a writer can always open it too."""
+def _plain_access(degree: int, *, is_locked: bool) -> h5p.PropFAID:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fclose_degree(degree)
-    access.set_file_locking(False, True)
+    if not is_locked:
+        access.set_file_locking(False, True)
     return access
 
 
