@@ -1,6 +1,8 @@
 """The HDF5 format: the contract for every element type and layout, and metadata."""
 
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -353,3 +355,28 @@ def test_a_tree_is_written_and_read_back(tmp_path):
     with pytest.raises(InvalidTypeError):
         HDF5.write(tmp_path / "c.h5", [1])
     assert not (tmp_path / "c.h5").exists()
+
+
+LEFT_OPEN = """
+import sys, threading
+from holdfast.formats.hdf5 import HDF5
+from holdfast.formats.source import Source
+from holdfast.hashing import hash_blocks
+path = sys.argv[1]
+file = HDF5.open(Source(path, digests=hash_blocks(open(path, "rb"))))
+array = file.array({"dataset": "data"})
+assert array.is_verified and array.read()[1] == 1
+threading.Thread(target=lambda *held: threading.Event().wait(), args=(file, array), daemon=True).start()
+"""
+
+
+def test_a_file_left_open_does_not_crash_python_at_its_end(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=np.arange(9), chunks=(3,))
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN, tmp_path / "a.h5"],
+        capture_output=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

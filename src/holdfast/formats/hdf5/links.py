@@ -10,8 +10,10 @@ resolved first: as it stands if absolute, else beside the file that names it, el
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import weakref
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,6 +103,7 @@ class FileSet:
         self._raw: dict[Path, Source] = {}
         self.noticed: list[Linked] = []
         self.linked: dict[tuple[str, str, str], Linked] = {}
+        _sets.add(self)
         self.root = self._keep((source.path, True), source)
 
     def find(self, path: str, start: Place | None = None) -> Place:
@@ -218,6 +221,16 @@ class FileSet:
                 each.source.close()
         for source in raw:
             source.close()
+
+
+_sets: weakref.WeakSet[FileSet] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is still open when Python ends: later HDF5 would close it, and call a stream that is gone."""
+    for files in list(_sets):
+        files.close()
 
 
 def locate(name: str, source: Source) -> Path:
