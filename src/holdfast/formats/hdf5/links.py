@@ -228,7 +228,7 @@ _sets: weakref.WeakSet[FileSet] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Close what is still open when Python ends: later HDF5 would close it, and call a stream that is gone."""
+    """Close what is open when Python ends: later HDF5 would do it and call a stream that is gone."""
     for files in list(_sets):
         files.close()
 
