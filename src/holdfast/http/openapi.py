@@ -25,7 +25,7 @@ from holdfast.types import Json
 __all__ = ["describe"]
 
 _VARIABLE = re.compile(r"{(\w+)(?::(\w+))?}")
-_KINDS = {"int": {"type": "integer", "minimum": 0}, "float": {"type": "number"}}
+_KINDS = {"int": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "float": {"type": "number"}}
 _REF = "#/components/schemas/{name}"
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _ERROR_SCHEMA = {

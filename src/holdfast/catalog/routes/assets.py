@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetRoutes"]
 
+LARGEST_ID = 2**63 - 1
+
 
 class AssetRoutes:
     """Answer with assets.
@@ -68,7 +70,7 @@ class AssetRoutes:
     def asset(self, request: Request) -> Reply:
         """Answer an asset: a file as it is, a directory as a ZIP or as a list of one level."""
         params = request.params(AssetsParams)
-        asset = self._catalog.asset(request.args["id"])
+        asset = self._asset(request)
         if not asset.is_directory:
             if params.format is not None or params.relative_path is not None:
                 raise InvalidInputError(
@@ -84,7 +86,13 @@ class AssetRoutes:
     def digests(self, request: Request) -> Reply:
         """Answer the digests of all blocks of a file."""
         request.params(NoParams)
-        return self._files.blocks_reply(request, self._catalog.asset(request.args["id"]))
+        return self._files.blocks_reply(request, self._asset(request))
+
+    def _asset(self, request: Request) -> AssetRow:
+        number: int = request.args["id"]
+        if number > LARGEST_ID:
+            raise NotFoundError(f"there is no asset {number}; see the data sources of a node")
+        return self._catalog.asset(number)
 
     def _asset_of_node(self, request: Request, number: int) -> AssetRow:
         path = node_path(request)
