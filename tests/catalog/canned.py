@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -85,8 +86,14 @@ class Canned:
 def serving(canned):
     """Serve on a loopback port; gives the URL."""
 
+    connections = set()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            connections.add(self.connection)
 
         def do_GET(self):
             answer = canned.answer(self)
@@ -118,5 +125,8 @@ def serving(canned):
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         server.server_close()
         thread.join()

@@ -11,6 +11,7 @@ import holdfast
 from holdfast import cli
 from holdfast.cli import COMMANDS, run
 from holdfast.errors import BulkError, HashError, NotFoundError
+from served import environment
 
 
 def test_help_lists_every_command_and_loads_no_face():
@@ -19,9 +20,8 @@ def test_help_lists_every_command_and_loads_no_face():
         "print(sorted(m for m in sys.modules if m.startswith('holdfast.')), file=sys.stderr);"
         "print({'numpy', 'h5py', 'starlette', 'urllib3'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment())
     for name, (_, text) in COMMANDS.items():
         assert name in done.stdout
         assert text[:30] in done.stdout

@@ -202,6 +202,14 @@ def test_searches_chain_and_say_what_they_are(client):
     assert hits == client.search(Key("color") == "red").search(Key("n") > 5).sort(("n", -1))
 
 
+def test_a_query_that_a_server_would_pass_over_is_refused(canned):
+    with serving(Canned(canned.nodes, about={"queries": ["eq", "lookup"], "meta": {}})) as address:
+        client = from_uri(address)
+        assert len(client.search(Key("color") == "red")) == 704
+        with pytest.raises(InvalidInputError, match="Holdfast server"):
+            len(client.search((Key("color") == "red") | (Key("n") == 1)))
+
+
 @pytest.mark.parametrize("query", ["color", None, {"color": "red"}])
 def test_what_is_no_query_is_a_type_error(client, query):
     with pytest.raises(InvalidTypeError):

@@ -65,7 +65,9 @@ class Asset:
         """
         digest = item.get("digest")
         kind, _, link = str(item.get("parameter") or "").partition(":")
-        location = item.get("location") or str(item.get("data_uri", "")).rstrip("/").rpartition("/")[2]
+        location = item.get("location")
+        if location is None:
+            location = str(item.get("data_uri") or "").rstrip("/").rpartition("/")[2]
         try:
             return cls(
                 int(item["id"]),

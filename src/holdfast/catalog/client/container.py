@@ -153,7 +153,7 @@ class Container(Node, Mapping[str, Node]):
         }
         query = [("metadata", key) for key in keys]
         query += [(name, "true") for name, wanted in flags.items() if wanted]
-        return self.session.get("distinct", self.path, [*query, *to_filters(self.query)])
+        return self.session.get("distinct", self.path, [*query, *self._filters(self.query)])
 
     def keys(self) -> Listing[str]:  # type: ignore[override]  # a listing that also takes slices
         """Return the keys of the entries."""
@@ -171,7 +171,7 @@ class Container(Node, Mapping[str, Node]):
         return iter(self.keys())
 
     def __len__(self) -> int:
-        return self.session.count(self._route, self.path, to_filters(self.query))
+        return self.session.count(self._route, self.path, self._filters(self.query))
 
     def fetch(
         self, start: int, stop: int | None, *, keys_only: bool = False, extra: Pairs = ()
@@ -180,13 +180,19 @@ class Container(Node, Mapping[str, Node]):
         query = [*self._pairs(keys_only=keys_only), *extra]
         return self.session.pages(self._route, self.path, query, start, stop)
 
+    def _filters(self, query: Query) -> Pairs:
+        filters = to_filters(query)
+        if filters:
+            self.session.check_filters(filters)
+        return filters
+
     @property
     def _route(self) -> str:
         return "search-deep" if self.is_deep else "search"
 
     def _pairs(self, *, keys_only: bool) -> Pairs:
         order = [("sort", key if direction > 0 else f"-{key}") for key, direction in self.order]
-        return [*to_filters(self.query), *order, *([("fields", "")] if keys_only else [])]
+        return [*self._filters(self.query), *order, *([("fields", "")] if keys_only else [])]
 
     @staticmethod
     def path_of(item: Json) -> Path:
@@ -220,7 +226,7 @@ class Container(Node, Mapping[str, Node]):
 
     def _hit(self, below: Path) -> Json:
         """Return the description of one entry of a search result."""
-        query = to_filters(And(self.query, KeyLookup(below[-1])))
+        query = self._filters(And(self.query, KeyLookup(below[-1])))
         parent = (*self.path, *below[:-1])
         found = next(self.session.pages("search", parent, query, 0, 1), None)
         if found is None:

@@ -212,10 +212,11 @@ class BytesNode(Node):
             When the bytes are not what was recorded.
         """
         own = next((asset for asset in self.assets() if asset.link is None), None)
-        if own is None or own.state == "missing":
-            raise MissingFileError(
-                f"the file of {'/'.join(self.path)!r} is missing at {self.session.address}"
+        if own is None or own.state == "missing" or own.name != self.key:
+            reason = (
+                self.metadata.get("error") or f"{'/'.join(self.path)!r} has no file at {self.session.address}"
             )
+            raise MissingFileError(str(reason))
         route = self.session.route("asset/bytes", self.path)
         data = b"".join(self.session.connection.pieces(route, [("id", str(own.id))]))
         if own.digest is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from holdfast.catalog.client.wire import check
-from holdfast.errors import ServerError
+from holdfast.errors import InvalidInputError, ServerError
 from holdfast.hashing import hash_bytes
 from holdfast.http.client import Connection
 from holdfast.types import Json
@@ -78,6 +78,25 @@ class Session:
     def name(self) -> str:
         """What tells this catalog from others: its uid, or a digest of the address where it has none."""
         return self.uid or str(hash_bytes(self.address.encode()))
+
+    def check_filters(self, filters: Pairs) -> None:
+        """Refuse a query that the server would pass over: it would answer with too much.
+
+        Raises
+        ------
+        InvalidInputError
+            When the server, of another kind, does not know such queries.
+        """
+        if self.uid is not None:
+            return
+        known = self.about.get("queries") or []
+        for name, _ in filters:
+            kind = name.removeprefix("filter[").partition("]")[0]
+            if known and kind not in known:
+                raise InvalidInputError(
+                    f"the server at {self.address} does not know queries of the kind {kind!r}, it knows "
+                    f"{', '.join(map(str, known))}; OR, NOT and names with dots need a Holdfast server"
+                )
 
     def get(self, route: str, path: Path, query: Pairs = ()) -> dict[str, Json]:
         """Return the answer of a route for a node.

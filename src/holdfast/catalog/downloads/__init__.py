@@ -18,7 +18,7 @@ from holdfast.catalog.client.session import Path
 from holdfast.catalog.downloads.facts import write_facts
 from holdfast.catalog.downloads.placing import Placing, place
 from holdfast.catalog.downloads.selection import select
-from holdfast.catalog.downloads.staging import staged
+from holdfast.catalog.downloads.staging import DATA, staged
 from holdfast.catalog.downloads.transfer import Arrived, Transfer, transfer
 from holdfast.errors import InvalidTypeError
 from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
@@ -93,7 +93,7 @@ def download(
     with staged(destination, session.name) as staging:
         selection = select(source)
         placing = place(selection.nodes, lambda path, asset: manifest(session, path, asset))
-        earlier = staging.earlier / "data" if staging.earlier else None
+        earlier = staging.earlier / DATA if staging.earlier else None
         with _counting(_total(placing), progress) as advance:
             job = Transfer(session, staging.data, staging.incoming, earlier, advance)
             arrived = transfer(job, placing.files, workers)

@@ -10,7 +10,7 @@ from holdfast.catalog.client.assets import Asset
 from holdfast.catalog.client.session import Path, Session
 from holdfast.catalog.downloads.placing import Placing
 from holdfast.catalog.downloads.selection import Selection
-from holdfast.catalog.downloads.staging import DATABASE, MARK, Staging
+from holdfast.catalog.downloads.staging import DATA, DATABASE, MARK, Staging
 from holdfast.catalog.downloads.transfer import Arrived
 from holdfast.database import ROOT, AssetState, Database, NewAsset, NewNode, NewSource, backup
 from holdfast.types import Json
@@ -18,6 +18,7 @@ from holdfast.types import Json
 __all__ = ["write_facts"]
 
 _PAGE = 1000
+_OWN_FILE = "data_uri"
 # Their structure is what lies below them, which the database counts itself.
 _WITHOUT_STRUCTURE = frozenset({"container", "bytes"})
 
@@ -50,6 +51,8 @@ def write_facts(
         Files of the earlier download, relative to it, that no node names any more.
     """
     nodes = {path: _node(path, item, placing, arrived) for path, item in selection.nodes.items()}
+    if session.uid is None:
+        nodes = {path: _with_source(path, node, nodes) for path, node in nodes.items()}
     before: set[str] = set()
     if staging.earlier is not None:
         backup(staging.earlier / DATABASE, staging.database)
@@ -59,7 +62,7 @@ def write_facts(
             nodes = {**_kept(database, selection, nodes), **nodes}
         _write(database, nodes, session.name)
         after = {row.location for row in database.assets.each()}
-    return {f"data/{location}" for location in before - after}
+    return before - after
 
 
 def _write(database: Database, nodes: Mapping[Path, NewNode], source: str) -> None:
@@ -71,6 +74,7 @@ def _write(database: Database, nodes: Mapping[Path, NewNode], source: str) -> No
             tx.nodes.remove(present[key], recursive=True)
         tx.nodes.sync(ROOT, wanted)
         tx.nodes.update(ROOT, metadata=root.metadata, specs=root.specs, revision=False)
+        tx.nodes.connect(ROOT, root.sources)
         tx.assets.remove_unused()
         tx.note(MARK, source)
         tx.log.add("download", "", detail={"nodes": len(nodes)})
@@ -118,8 +122,10 @@ def _source(path: Path, source: Json, placing: Placing, arrived: Mapping[Path, A
 def _asset(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> NewAsset:
     asset = Asset.read(item)
     home = placing.homes[path, asset.id]
-    role = {"parameter": item.get("parameter") or "data_uri", "num": item.get("num")}
-    location = "/".join(home) or "."
+    # Tiled's names for a node's own files differ by format.
+    parameter = _OWN_FILE if asset.link is None else item.get("parameter") or _OWN_FILE
+    role = {"parameter": parameter, "num": item.get("num")}
+    location = "/".join((DATA, *home))
     facts = arrived.get(home)
     if facts is None:
         state: AssetState = "missing" if asset.state == "missing" else "verified"
@@ -133,6 +139,20 @@ def _asset(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arri
         str(facts.digests.whole),
         blocks=facts.digests.blocks,
         **role,
+    )
+
+
+def _with_source(path: Path, node: NewNode, nodes: Mapping[Path, NewNode]) -> NewNode:
+    """Return a node inside a file with its data source; a Tiled server names it for the file alone."""
+    if node.sources or node.family in _WITHOUT_STRUCTURE:
+        return node
+    above = next((path[:depth] for depth in range(len(path) - 1, 0, -1) if nodes[path[:depth]].sources), None)
+    if above is None:
+        return node
+    file = nodes[above].sources[0]
+    inside = {**file.parameters, "dataset": "/".join(path[len(above) :])}
+    return replace(
+        node, sources=[replace(file, family=node.family, structure=node.structure, parameters=inside)]
     )
 
 

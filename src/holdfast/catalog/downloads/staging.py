@@ -26,9 +26,10 @@ from holdfast.hashing import copy_hashed, hash_bytes
 from holdfast.paths import is_reserved, local_path
 from holdfast.types import PathLike
 
-__all__ = ["DATABASE", "MARK", "Staging", "staged"]
+__all__ = ["DATA", "DATABASE", "MARK", "Staging", "staged"]
 
 DATABASE = "catalog.db"
+DATA = "data"
 MARK = "downloaded"
 """The fact in a database that says: this is a download, and of what."""
 
@@ -61,7 +62,7 @@ class Staging:
     @property
     def data(self) -> FilePath:
         """The directory of the files."""
-        return self.path / "data"
+        return self.path / DATA
 
     @property
     def incoming(self) -> FilePath:

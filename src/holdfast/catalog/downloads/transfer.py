@@ -110,7 +110,10 @@ class Transfer:
         if asset.state == "missing":
             raise MissingFileError(f"the file {asset.location!r} is missing at {self.session.address}")
         # Beside the data, so that no name of a half-arrived file meets a name of the catalog.
-        incoming = self.incoming / hash_bytes(f"{asset.id} {wanted.relative}".encode()).hex[:32]
+        incoming = (
+            self.incoming
+            / f"{hash_bytes(f'{asset.id} {wanted.relative}'.encode()).hex[:12]}-{path.name[:40]}"
+        )
         fetch_asset(
             self.session,
             wanted.node,
