@@ -15,6 +15,7 @@ from holdfast.testing.formats import FormatTests, Sample, describe, nodes
 
 RNG = np.random.default_rng(2)
 ARRAYS = np.arange(24, dtype="i2").reshape(4, 2, 3)
+UTF8 = h5py.string_dtype("utf-8", 4)
 TEXTS = np.array(["Ag", "", "é𝄞"])
 
 
@@ -40,6 +41,25 @@ CASES = {
     "text": [("a", lambda file: file.create_dataset("a", data=TEXTS.astype(object)), TEXTS)],
     "text 0-d": [("a", lambda file: file.create_dataset("a", data="Ag"), np.array("Ag"))],
     "bytes": [dataset("a", np.array([b"ab", b"", b"abcd"]))],
+    "bytes in UTF-8, chunked": [
+        (
+            "a",
+            lambda file: file.create_dataset("a", data=np.array([b"ab", b"c"], UTF8), chunks=(1,)),
+            np.array([b"ab", b"c"], "S4"),
+        )
+    ],
+    "enumeration, chunked": [
+        (
+            "a",
+            lambda file: file.create_dataset(
+                "a",
+                data=np.array([0, 2], "i1"),
+                dtype=h5py.enum_dtype({"OFF": 0, "ON": 2}, "i1"),
+                chunks=(1,),
+            ),
+            np.array([0, 2], "i1"),
+        )
+    ],
     "empty": [dataset("a", np.zeros((0, 3))), dataset("b", np.zeros((2, 0), "S4"))],
     "half": [dataset("a", np.arange(4, dtype="f2"))],
     "complex": [dataset("a", (RNG.random((3, 4)) + 1j).astype("c8"))],

@@ -76,7 +76,7 @@ class Summary:
 
     @property
     def rate(self) -> float:
-        """Files a second."""
+        """The number of files a second."""
         return self.files / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:

@@ -101,7 +101,7 @@ class Catalog:
 
     @property
     def roots(self) -> tuple[Path, ...]:
-        """Directories that files may be opened in; the first is the one whose files are listed."""
+        """The directories that files may be opened in; the first is the one whose files are listed."""
         return self.places.roots
 
     # -- nodes -----------------------------------------------------------------------------------------

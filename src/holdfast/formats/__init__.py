@@ -4,5 +4,5 @@ Owns reading and writing of file contents; knows nothing of catalogs, databases 
 
 >>> from holdfast.formats.registry import get_format
 >>> get_format("text/csv").suffixes
-('.csv',)
+('.csv', '.tsv')
 """

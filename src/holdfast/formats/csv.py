@@ -110,7 +110,7 @@ class CsvTable(TableReader):
 
     @property
     def structure(self) -> TableStructure:  # type: ignore[override]  # computed when asked for
-        """Columns and types."""
+        """The columns and their types."""
         return TableStructure.from_dtypes(self.read().dtypes)
 
     def read(self, columns: Sequence[str] | None = None, partition: int | None = None) -> Table:

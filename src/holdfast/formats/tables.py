@@ -53,12 +53,12 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns, in order."""
+        """The names of the columns, in order."""
         return tuple(self._columns)
 
     @property
     def dtypes(self) -> dict[str, np.dtype]:
-        """Types of the columns."""
+        """The types of the columns."""
         return {name: column.dtype for name, column in self._columns.items()}
 
     def structure(self) -> TableStructure:

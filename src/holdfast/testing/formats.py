@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 from holdfast.errors import ChangedError, HashError, HoldfastError, InvalidInputError, UnreadableError
-from holdfast.formats.base import Described, Format
+from holdfast.formats.base import ArrayReader, Described, Format, OpenFile, TableReader
 from holdfast.formats.registry import detect, get_format
 from holdfast.formats.source import Source
-from holdfast.formats.structures import structure_from_json
+from holdfast.formats.structures import ArrayStructure, TableStructure
 from holdfast.formats.tables import Table
 from holdfast.hashing import BlockDigests, hash_blocks
 
@@ -78,57 +78,49 @@ class FormatTests:
     def test_the_description_names_every_array_and_table(self, sample: Sample) -> None:
         found = {_frozen(node.parameters): node for node in nodes(describe(sample))}
         for parameters, array in sample.arrays:
-            structure = structure_from_json("array", found[_frozen(parameters)].structure)
+            structure = ArrayStructure.from_json(found[_frozen(parameters)].structure or {})
             assert (structure.shape, structure.dtype) == (array.shape, array.dtype)
         tables = [node for node in found.values() if node.family == "table"]
-        assert [structure_from_json("table", node.structure).columns for node in tables] == [
+        assert [TableStructure.from_json(node.structure or {}).columns for node in tables] == [
             table.columns for _, table in sample.tables
         ]
 
     def test_arrays_are_read_whole_and_sliced_as_numpy_slices(self, sample: Sample) -> None:
-        with sample.format.open(Source(sample.path)) if sample.arrays else _nothing() as opened:
-            for parameters, array in sample.arrays:
-                reader = opened.array(parameters)
-                for index in indexes(array.ndim):
-                    if _fits(index, array.shape):
-                        _same(reader.read(index), np.asarray(array[index], array.dtype))
+        for reader, array in _array_readers(sample):
+            for index in indexes(array.ndim):
+                if _fits(index, array.shape):
+                    _same(reader.read(index), np.asarray(array[index], array.dtype))
 
     def test_slabs_follow_each_other_in_c_order(self, sample: Sample) -> None:
-        with sample.format.open(Source(sample.path)) if sample.arrays else _nothing() as opened:
-            for parameters, array in sample.arrays:
-                pieces = [piece.tobytes() for piece in opened.array(parameters).slabs()]
-                assert b"".join(pieces) == array.tobytes()
+        for reader, array in _array_readers(sample):
+            assert b"".join(piece.tobytes() for piece in reader.slabs()) == array.tobytes()
 
     def test_an_extent_is_where_the_bytes_are(self, sample: Sample) -> None:
-        with sample.format.open(Source(sample.path)) if sample.arrays else _nothing() as opened:
-            for parameters, array in sample.arrays:
-                for index in indexes(array.ndim):
-                    extent = opened.array(parameters).extent(index) if _fits(index, array.shape) else None
-                    if extent is not None:
-                        data = extent.path.read_bytes()[extent.offset : extent.offset + extent.size]
-                        assert data == np.asarray(array[index], array.dtype).tobytes()
+        for reader, array in _array_readers(sample):
+            for index in indexes(array.ndim):
+                extent = reader.extent(index) if _fits(index, array.shape) else None
+                if extent is not None:
+                    data = extent.path.read_bytes()[extent.offset : extent.offset + extent.size]
+                    assert data == np.asarray(array[index], array.dtype).tobytes()
 
     def test_an_index_that_does_not_fit_is_refused(self, sample: Sample) -> None:
-        with sample.format.open(Source(sample.path)) if sample.arrays else _nothing() as opened:
-            for parameters, array in sample.arrays:
-                reader = opened.array(parameters)
-                for index in [(0,) * (array.ndim + 1), (..., ...), "x", 1.5, [0], None, slice(None, None, 0)]:
-                    with pytest.raises(InvalidInputError):
-                        reader.read(index)
-                if array.ndim:
-                    with pytest.raises(IndexError):
-                        reader.read(array.shape[0])
+        for reader, array in _array_readers(sample):
+            too_many: Any = (0,) * (array.ndim + 1)
+            for index in [too_many, (..., ...), "x", 1.5, [0], None, slice(None, None, 0)]:
+                with pytest.raises(InvalidInputError):
+                    reader.read(index)
+            if array.ndim:
+                with pytest.raises(IndexError):
+                    reader.read(array.shape[0])
 
     def test_tables_are_read_whole_and_by_columns(self, sample: Sample) -> None:
-        with sample.format.open(Source(sample.path)) if sample.tables else _nothing() as opened:
-            for parameters, table in sample.tables:
-                reader = opened.table(parameters)
-                assert reader.read() == table
-                assert reader.read(columns=[table.columns[-1]]) == table.select([table.columns[-1]])
-                with pytest.raises(KeyError):
-                    reader.read(columns=["no such column"])
-                with pytest.raises(IndexError):
-                    reader.read(partition=7)
+        for reader, table in _table_readers(sample):
+            assert reader.read() == table
+            assert reader.read(columns=[table.columns[-1]]) == table.select([table.columns[-1]])
+            with pytest.raises(KeyError):
+                reader.read(columns=["no such column"])
+            with pytest.raises(IndexError):
+                reader.read(partition=7)
 
     def test_a_truncated_file_is_an_error_or_reads_right(self, sample: Sample, tmp_path: Path) -> None:
         whole = sample.path.read_bytes()
@@ -179,7 +171,7 @@ class FormatTests:
         assert open_descriptors() == before
 
     def test_many_threads_read_one_open_file(self, sample: Sample) -> None:
-        def read(opened: Any) -> None:
+        def read(opened: OpenFile) -> None:
             for _ in range(5):
                 _compare(sample, opened)
 
@@ -234,6 +226,22 @@ def open_descriptors() -> set[str]:
     return {target for target in found if target.startswith("/") and not target.startswith("/proc")}
 
 
+def _array_readers(sample: Sample) -> Iterator[tuple[ArrayReader, np.ndarray]]:
+    """Yield every array of a sample as it is read, and as it must be."""
+    if sample.arrays:
+        with sample.format.open(Source(sample.path)) as opened:
+            for parameters, array in sample.arrays:
+                yield opened.array(parameters), array
+
+
+def _table_readers(sample: Sample) -> Iterator[tuple[TableReader, Table]]:
+    """Yield every table of a sample as it is read, and as it must be."""
+    if sample.tables:
+        with sample.format.open(Source(sample.path)) as opened:
+            for parameters, table in sample.tables:
+                yield opened.table(parameters), table
+
+
 def _read_all(
     sample: Sample, path: Path, digests: BlockDigests | None = None, *, compare: bool = True
 ) -> None:
@@ -247,7 +255,7 @@ def _read_all(
             _compare(sample, opened, compare=compare)
 
 
-def _compare(sample: Sample, opened: Any, *, compare: bool = True) -> None:
+def _compare(sample: Sample, opened: OpenFile, *, compare: bool = True) -> None:
     for parameters, array in sample.arrays:
         found = opened.array(parameters).read()
         if compare:
@@ -274,13 +282,3 @@ def _frozen(parameters: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(
         sorted((name, value) for name, value in parameters.items() if name not in ("encoding", "separator"))
     )
-
-
-class _nothing:
-    """A context for formats without arrays or tables."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: object) -> None:
-        return None

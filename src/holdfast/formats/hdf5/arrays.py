@@ -190,7 +190,8 @@ class Hdf5Array(ArrayReader):
         flips = tuple(slice(None, None, -1 if axis.step < 0 else 1) for axis in selection.axes[:rank])
         is_flipped = any(axis.step < 0 for axis in selection.axes[:rank])
         if self._is_direct and not is_flipped and out.flags.c_contiguous:
-            dataset.read_direct(out, index)
+            # The type as h5py gives it carries the encoding of texts, which HDF5 does not convert.
+            dataset.read_direct(out.view(dataset.dtype), index)
             return
         raw = _raw(dataset, index)
         inner = tuple(axis.as_slice() for axis in selection.axes[rank:])
