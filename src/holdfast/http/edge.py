@@ -278,9 +278,8 @@ class Site:
         if isinstance(body, Live):
             return
         if isinstance(body, bytes | bytearray | memoryview):
-            view = memoryview(body).cast("B")
-            for start in range(0, len(view), PIECE_BYTES):
-                yield view[start : start + PIECE_BYTES]
+            for cut in self._cut(request, body):
+                yield cut
         elif isinstance(body, FileRange):
             async for part in self._file_pieces(request, body):
                 yield part
@@ -288,7 +287,14 @@ class Site:
             iterator = iter(body)
             while (parts := await self.run(request, "heavy", gather, iterator)) is not END:
                 for each in parts:
-                    yield each
+                    for cut in self._cut(request, each):
+                        yield cut
+
+    def _cut(self, request: Request, piece: Buffer) -> Iterable[memoryview]:
+        """Cut a piece so that it does not hold up other answers when several bodies are on the wire."""
+        view = memoryview(piece).cast("B")
+        step = PIECE_BYTES if request.direct else self._gate_here().piece_bytes
+        return (view[start : start + step] for start in range(0, len(view), step))
 
     async def _file_pieces(self, request: Request, span: FileRange) -> AsyncIterator[Buffer]:
         at = span.start

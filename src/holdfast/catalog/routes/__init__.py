@@ -41,7 +41,7 @@ from holdfast.errors import (
     TooLargeError,
     UnreadableError,
 )
-from holdfast.http.routing import Call, Context, Route
+from holdfast.http.routing import Call, Context, Lane, Route
 from holdfast.http.zipstream import ZIP_MEDIA_TYPE
 
 __all__ = ["mount", "routes"]
@@ -184,12 +184,15 @@ def _data_routes(catalog: Catalog) -> Iterable[Route]:
 
 
 def _data(method: str, path: str, call: Call, query: type, media: tuple[str, ...], summary: str) -> Route:
+    # A small array is read at once and must not queue behind the pieces of large ones: those are made in
+    # the heavy lane whatever the lane of the route.
+    lane: Lane = "io" if path.startswith("/array/") else "heavy"
     body = list[str] if method == "POST" else None
     return Route(
         method,
         path,
         call,
-        lane="heavy",
+        lane=lane,
         query=query,
         body=body,
         media=media,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 import urllib3
@@ -109,6 +110,7 @@ class TcpAnswer:
         self.status: int = response.status
         self.reason = response.reason or ""
         self.headers = Headers([(name.lower(), value) for name, value in response.headers.items()])
+        self._plain = _plain_response(response)
 
     def read(self, limit: int = -1) -> bytes:
         """Return the rest of the body; see `Answer.read`."""
@@ -122,10 +124,12 @@ class TcpAnswer:
     def readinto(self, view: memoryview, /) -> int:
         """Put the next bytes into a buffer; see `Answer.readinto`."""
         try:
-            count = self._response.readinto(view)
-        except (HTTPError, OSError) as error:
+            count = self._plain.readinto(view) if self._plain is not None else self._response.readinto(view)
+        except (HTTPError, HTTPException, OSError) as error:
             raise _explain(error, self._address) from error
         self._is_read = count == 0
+        if count == 0 and len(view) and self._plain is not None and self._plain.length:
+            raise TransportError(f"{self._address} broke off {self._plain.length} bytes early; ask again")
         return int(count)
 
     def fill(self, view: memoryview, /) -> Iterator[memoryview]:
@@ -160,6 +164,17 @@ class TcpAnswer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _plain_response(response: urllib3.BaseHTTPResponse) -> HTTPResponse | None:
+    """Return the standard library's response below, where the body is neither chunked nor compressed.
+
+    urllib3's own ``readinto`` (2.8) copies every byte twice; this one reads into the caller's buffer.
+    """
+    below = getattr(response, "_fp", None)
+    if not isinstance(below, HTTPResponse) or below.chunked or "content-encoding" in response.headers:
+        return None
+    return below
 
 
 def _explain(error: Exception, address: str) -> TransportError:
