@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.records.command import Command, require
     from holdfast.records.record import LocalRecord as Record  # the base cannot be instantiated
+    from holdfast.records.serving import serve
 
-__all__ = ["Command", "Record", "require"]
+__all__ = ["Command", "Record", "require", "serve"]
 
 _HOMES = {
     "Command": "holdfast.records.command",
     "Record": "holdfast.records.handle",
     "require": "holdfast.records.command",
+    "serve": "holdfast.records.serving",
 }
 
 

@@ -75,7 +75,7 @@ class LocalRecord(Record):
         self._prefix: tuple[str, ...] = ()
         self._session = Session(self._directory, durability)
 
-    def _below(self, parts: tuple[str, ...]) -> LocalRecord:
+    def below(self, parts: tuple[str, ...]) -> LocalRecord:
         """Return a subrecord; it shares open files and the transaction."""
         record = object.__new__(LocalRecord)
         record._durability, record._session = self._durability, self._session
@@ -128,7 +128,7 @@ class LocalRecord(Record):
                 if kind is None:
                     raise self._missing(parts) from None
                 if kind == "directory":
-                    return self._below(parts)
+                    return self.below(parts)
                 if kind == "file":
                     return Path(path)
             else:
@@ -163,9 +163,10 @@ class LocalRecord(Record):
         parts = writable(split(key))
         content = as_content(value)
         self._settle()
-        self._put(parts, content)
+        self.put_content(parts, content)
 
-    def _put(self, parts: tuple[str, ...], content: Content) -> None:
+    def put_content(self, parts: tuple[str, ...], content: Content) -> None:
+        """Write checked content to an entry; see `holdfast.records.values`."""
         staging = self._session.staging
         if staging is not None:
             staging.put(self._prefix + parts, content)
@@ -186,14 +187,19 @@ class LocalRecord(Record):
         return self._grow(key, items, idempotency_key, is_item=False)
 
     def _grow(self, key: str, value: Any, idempotency_key: str | None, *, is_item: bool) -> int | None:
-        parts = writable(split(key))
         content = as_content(value)
+        if isinstance(content, RecordCopy):
+            content = _in_memory(value)
+        return self.grow_content(writable(split(key)), content, idempotency_key, is_item=is_item)
+
+    def grow_content(
+        self, parts: tuple[str, ...], content: Content, idempotency_key: str | None, *, is_item: bool
+    ) -> int | None:
+        """Append checked content to entries; see `holdfast.records.values`."""
         token = None if idempotency_key is None else key_bytes(idempotency_key)
         self._settle()
         if isinstance(content, Values):
             return self._add(parts, as_rows(content, is_item=is_item), token)
-        if isinstance(content, RecordCopy):
-            content = _in_memory(value)
         grown = [(parts + below, _rows(inner, is_item)) for below, inner in leaves(content)]
         for place, rows in grown:
             self._check_fits(place, rows)
@@ -310,8 +316,8 @@ class LocalRecord(Record):
         elif kind == "file":
             adopt_file(path, what)
         elif kind == "directory":
-            for name in self._below(parts):
-                self._below(parts).adopt(name)
+            for name in self.below(parts):
+                self.below(parts).adopt(name)
         else:
             raise self._missing(parts)
 

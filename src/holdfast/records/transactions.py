@@ -159,7 +159,7 @@ class Staging:
 
     def _put_file(self, step: dict[str, Any], path: str, what: str, content: FileCopy) -> None:
         key = "/".join(step["key"])
-        is_array = file_key(key, content.path) != key
+        is_array = file_key(key, content) != key
         step |= {"action": "array", "staged": step["staged"] + SUFFIX} if is_array else {"action": "file"}
         write_content(self.directory, path, what, content, "os")
 

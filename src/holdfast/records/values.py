@@ -19,9 +19,10 @@ __all__ = ["Content", "FileCopy", "RecordCopy", "Tree", "as_content", "file_key"
 
 @dataclass(frozen=True, slots=True)
 class FileCopy:
-    """Name a file whose content becomes an entry."""
+    """Name a file whose content becomes an entry; ``name`` is what it was called where it came from."""
 
     path: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,9 @@ def _file(path: str) -> FileCopy:
     return FileCopy(path)
 
 
-def file_key(path: str, source: str) -> str:
+def file_key(path: str, source: FileCopy) -> str:
     """Return where a copied file goes: an HDF5 file without suffix in its key becomes an array entry."""
-    is_array = source.endswith(SUFFIX) and "." not in os.path.basename(path)
+    is_array = (source.name or source.path).endswith(SUFFIX) and "." not in os.path.basename(path)
     return path + SUFFIX if is_array else path
 
 

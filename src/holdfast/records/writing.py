@@ -61,7 +61,7 @@ def write_content(root: str, path: str, what: str, content: Content, durability:
             write(path + SUFFIX, what, values, durability, lambda: _refuse(path))
 
     elif isinstance(content, FileCopy):
-        source = content.path
+        source = content
 
         def action() -> None:
             _write_file(path, what, source, durability)
@@ -80,13 +80,13 @@ def _refuse(path: str) -> None:
         raise KindChangesError
 
 
-def _write_file(path: str, what: str, source: str, durability: Durability) -> None:
+def _write_file(path: str, what: str, source: FileCopy, durability: Durability) -> None:
     target = file_key(path, source)
     other = path if target != path else path + SUFFIX
     _refuse(other)
     if os.path.isdir(target):
         raise KindChangesError
-    copy_file(source, target, what, durability, lambda: _refuse(other))
+    copy_file(source.path, target, what, durability, lambda: _refuse(other))
 
 
 def copy_file(
@@ -189,7 +189,7 @@ def fill(directory: str, content: Tree | RecordCopy, what: str) -> None:
         if isinstance(inner, Values):
             write(target + SUFFIX, below, inner, "os", None)
         elif isinstance(inner, FileCopy):
-            copy_file(inner.path, file_key(target, inner.path), below, "os", None)
+            copy_file(inner.path, file_key(target, inner), below, "os", None)
         else:
             make_directories(target)
             fill(target, inner, below)

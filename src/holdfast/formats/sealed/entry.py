@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 
-from holdfast.errors import BusyError, HashError
+from holdfast.errors import BusyError, HashError, InvalidInputError, NotFoundError
 from holdfast.files import os_errors
 from holdfast.formats.sealed.base import Base, open_base
 from holdfast.formats.sealed.view import SealedView
@@ -136,8 +136,11 @@ def try_open(path: str, what: str) -> SealedView | None:
         As `open_sealed`.
     """
     for _ in range(_TRIES):
-        with os_errors(what, "read"):
-            base = open_base(path, what)
+        try:
+            with os_errors(what, "read"):
+                base = open_base(path, what)
+        except InvalidInputError as error:
+            raise NotFoundError(f"no {what}: a part of its path is a file") from error
         if base is None:
             return None
         try:

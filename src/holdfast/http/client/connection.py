@@ -259,7 +259,7 @@ class Connection:
             The JSON answer (None for an empty one).
         """
         with Sending.of(source, size, digest) as sending:
-            fields = {**(headers or {}), **sending.headers}
+            fields = {"content-type": "application/octet-stream", **(headers or {}), **sending.headers}
             with self.open(method, path, params, headers=fields, body=sending.body) as answer:
                 data = answer.read()
         return _decoded(data, Any) if data else None

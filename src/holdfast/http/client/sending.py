@@ -90,10 +90,7 @@ def _streamed(
 
 def _digest_fields(digest: Digest) -> dict[str, str]:
     encoded = base64.b64encode(digest.raw).decode()
-    return {
-        "content-type": "application/octet-stream",
-        "content-digest": f"{_NAMES[digest.algorithm]}=:{encoded}:",
-    }
+    return {"content-digest": f"{_NAMES[digest.algorithm]}=:{encoded}:"}
 
 
 def _read_pieces(source: BinaryIO) -> Iterator[bytes]:
