@@ -5,11 +5,14 @@ It does not open sockets: `holdfast.http.client` does. Transactions are for loca
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +65,6 @@ class RemoteRecord(Record):
         super().__init__(path, durability)
         self._connection = Connection.to_url(str(path), api_key)
         self._parts: tuple[str, ...] = ()
-        self._fetched: list[tempfile.TemporaryDirectory[str]] = []
 
     @classmethod
     def on(cls, connection: Connection, durability: Durability = "sync") -> RemoteRecord:
@@ -82,12 +84,12 @@ class RemoteRecord(Record):
         """
         record = object.__new__(cls)
         record._durability, record._connection = durability, connection
-        record._parts, record._fetched = (), []
+        record._parts = ()
         return record
 
     def _below(self, parts: tuple[str, ...]) -> RemoteRecord:
         record = self.on(self._connection, self._durability)
-        record._parts, record._fetched = self._parts + parts, self._fetched
+        record._parts = self._parts + parts
         return record
 
     @property
@@ -126,10 +128,8 @@ class RemoteRecord(Record):
 
     def _fetch(self, parts: tuple[str, ...], facts: dict[str, Json]) -> Path:
         """Download a file, verified; it stays until this program ends."""
-        if not self._fetched:
-            self._fetched.append(tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True))
         digest = None if facts["digest"] is None else Digest.parse(facts["digest"])
-        folder = Path(self._fetched[0].name, digest.hex if digest is not None else uuid.uuid4().hex)
+        folder = Path(_downloads(os.getpid()), digest.hex if digest is not None else uuid.uuid4().hex)
         target = folder / parts[-1]
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -273,6 +273,14 @@ class RemoteRecord(Record):
     def close(self) -> None:
         """Close connections; files that were fetched stay until this program ends."""
         self._connection.close()
+
+
+@lru_cache(maxsize=1)
+def _downloads(pid: int) -> str:
+    """Return where this process keeps the files it fetched; deleted when it ends."""
+    directory = tempfile.mkdtemp(prefix=f"holdfast-{pid}-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def _digest(head: bytes, bodies: list[Callable[[], Iterable[Buffer]]]) -> Digest:

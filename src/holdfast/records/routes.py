@@ -53,7 +53,7 @@ from holdfast.records.uploads import EntryUpload
 from holdfast.records.watching import Watcher
 from holdfast.types import Durability, Json
 
-__all__ = ["ReadParams", "WriteParams", "mount", "routes"]
+__all__ = ["ReadParams", "RecordRoutes", "WriteParams", "mount", "routes"]
 
 _FACTS, _EVENTS, _CHECK = (
     "application/vnd.holdfast.facts+json",
