@@ -32,6 +32,7 @@ __all__ = [
     "MethodNotAllowedError",
     "MissingDependencyError",
     "MissingFileError",
+    "NegativeOffsetError",
     "NewerFormatError",
     "NotAStoreError",
     "NotAcceptableError",
@@ -177,6 +178,12 @@ class RangeNotSatisfiableError(InvalidInputError):
 
     code = "range-not-satisfiable"
     status = 416
+
+
+class NegativeOffsetError(RangeNotSatisfiableError, OSError):
+    """Say that an offset lies before the start, as the system's own ``seek`` does."""
+
+    code = "negative-offset"
 
 
 class UnsupportedMediaError(InvalidInputError):

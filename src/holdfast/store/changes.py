@@ -1,0 +1,145 @@
+"""Own what is to happen to keys, before a back end does it: contents, changes and outcomes.
+
+No back end and no event is known here.
+
+>>> change = Change("k", text='{"b":2}', is_patch=True)
+>>> resolve(change, '{"a":1}').text
+'{"a":1,"b":2}'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from holdfast.errors import NotFoundError
+from holdfast.hashing import BlockDigests, Digest, hash_bytes
+from holdfast.store.inputs import encode_metadata
+from holdfast.store.value import HeldReader, Reader, decoded
+
+__all__ = ["Change", "Content", "HeldContent", "Outcome", "missing", "resolve"]
+
+
+class Content(Protocol):
+    """Hold new data that was received completely, until it is published or discarded."""
+
+    @property
+    def digests(self) -> BlockDigests:
+        """The size and the digests of the data."""
+        ...
+
+    def reader(self) -> Reader:
+        """Return a reader of the data."""
+        ...
+
+    def discard(self) -> None:
+        """Delete the data, unless it was published."""
+        ...
+
+
+class HeldContent:
+    """Hold new data in memory."""
+
+    __slots__ = ("_whole", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._whole: Digest | None = None
+
+    @property
+    def digests(self) -> BlockDigests:
+        """The size and the digest of the data; without a list of blocks."""
+        return BlockDigests(hash_bytes(self.data), len(self.data), b"")
+
+    def reader(self) -> HeldReader:
+        """Return a reader of the data."""
+        return HeldReader(self.data)
+
+    def discard(self) -> None:
+        """Do nothing: memory is let go with the object."""
+
+
+@dataclass(slots=True)
+class Change:
+    """Say what a caller wants for one key.
+
+    Parameters
+    ----------
+    key : str
+        The key.
+    content : Content, optional
+        The new data; None keeps what there is, or is empty for a new key.
+    text : str, optional
+        The new metadata as JSON text; None keeps what there is, or is empty for a new key.
+    is_patch : bool
+        `text` is merged into the metadata of a key that must exist.
+    is_removal : bool
+        The key, which must exist, is deleted.
+    """
+
+    key: str
+    content: Content | None = None
+    text: str | None = None
+    is_patch: bool = False
+    is_removal: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Say what one key shall be.
+
+    Parameters
+    ----------
+    key : str
+        The key.
+    text : str
+        Its metadata as JSON text; of a deleted key, what it was.
+    content : Content or None
+        Its new data; None keeps what there is, or is empty for a new key.
+    is_new : bool
+        The key did not exist.
+    is_removal : bool
+        The key shall not exist.
+    """
+
+    key: str
+    text: str
+    content: Content | None
+    is_new: bool
+    is_removal: bool = False
+
+
+def resolve(change: Change, old: str | None) -> Outcome:
+    """Return what a change makes of a key.
+
+    Parameters
+    ----------
+    change : Change
+        The wish.
+    old : str or None
+        The present metadata as JSON text; None when there is no such key.
+
+    Returns
+    -------
+    Outcome
+        What the key shall be.
+
+    Raises
+    ------
+    NotFoundError
+        For a patch or a removal of a key that does not exist.
+    """
+    if old is None and (change.is_patch or change.is_removal):
+        raise missing(change.key)
+    if change.is_removal:
+        return Outcome(change.key, old or "", None, False, True)
+    if change.is_patch:
+        text = encode_metadata({**decoded(old or "{}"), **decoded(change.text or "{}")})
+    else:
+        text = change.text if change.text is not None else old or "{}"
+    return Outcome(change.key, text, change.content, old is None)
+
+
+def missing(key: str) -> NotFoundError:
+    """Return the error for a key that does not exist."""
+    return NotFoundError(f"no key {key!r:.200} in this store; list the keys with query_keys()", key=key)

@@ -1,0 +1,95 @@
+"""Own what a query of a store asks: keyword equality as Python compares, and the query tree of every face.
+
+It says what matches; how the matches are found quickly is `holdfast.database.store`'s business.
+
+>>> condition_of(None, {"n": 1}).accepts("k", '{"n":true}'), condition_of({"n": 1}, {}).accepts("k", '{"n":true}')
+(True, False)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.queries import Query, Subject, from_keywords
+from holdfast.store.value import decoded
+from holdfast.types import Json
+
+__all__ = ["Condition", "condition_of"]
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Say which metadata is asked for.
+
+    Parameters
+    ----------
+    where : Query or None
+        A query tree.
+    equal : dict
+        Fields and the values they must equal as Python compares; a missing field equals nothing.
+    """
+
+    where: Query | None = None
+    equal: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when everything matches."""
+        return self.where is None and not self.equal
+
+    def accepts(self, key: str, text: str) -> bool:
+        """Tell whether metadata, as JSON text, fulfils the condition.
+
+        Parameters
+        ----------
+        key : str
+            The key, for queries that ask about it.
+        text : str
+            The metadata.
+
+        Returns
+        -------
+        bool
+            True when it does.
+        """
+        return self.is_empty or self.accepts_metadata(key, decoded(text))
+
+    def accepts_metadata(self, key: str, metadata: dict[str, Json]) -> bool:
+        """Tell whether metadata fulfils the condition; see `accepts`."""
+        for name, value in self.equal.items():
+            found = metadata.get(name, _ABSENT)
+            if found is _ABSENT or not found == value:
+                return False
+        return self.where is None or self.where.matches(metadata, Subject(key=key))
+
+
+def condition_of(where: object, equal: Mapping[str, Any]) -> Condition:
+    """Return the condition that the arguments of `Store.query` make.
+
+    Parameters
+    ----------
+    where : Query, mapping or object
+        A query tree, or fields and their values; None for nothing. Anything else is the value of a field that
+        happens to be named ``where``.
+    equal : mapping
+        The keyword arguments.
+
+    Returns
+    -------
+    Condition
+        The condition.
+
+    Raises
+    ------
+    InvalidQueryError
+        For values that cannot be asked for.
+    """
+    if where is None or isinstance(where, Query):
+        return Condition(where, dict(equal))
+    if isinstance(where, Mapping):
+        return Condition(from_keywords(**where), dict(equal))
+    return Condition(None, {**equal, "where": where})

@@ -1,0 +1,145 @@
+"""Own transactions: changes that wait, are seen by the reads of their thread, and happen together.
+
+How they happen together is the back end's; when listeners hear of them is decided here.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from holdfast.store.changes import Change, HeldContent, Outcome, resolve
+from holdfast.store.events import (
+    StoreDeleteEvent,
+    StoreModificationEvent,
+    StoreSetEvent,
+    StoreTransactionEndEvent,
+    StoreTransactionStartEvent,
+    StoreUpdateEvent,
+)
+from holdfast.store.value import decoded
+
+if TYPE_CHECKING:
+    from holdfast.store.base import Store
+
+__all__ = ["Transaction", "event_of"]
+
+
+class Transaction:
+    """Collect the changes of one thread until the outermost ``with`` block ends.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    notes : str
+        What it is for; goes into the events.
+
+    Attributes
+    ----------
+    outcomes : dict of str to Outcome
+        What each changed key shall be.
+    """
+
+    def __init__(self, store: Store, notes: str) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.notes = notes
+        self._store = store
+        self._depth = 0
+        self._events: list[StoreModificationEvent] = []
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        outer = self._store._transaction
+        if outer is not None and outer is not self:
+            return outer.__enter__()
+        if self._depth == 0:
+            self._held.enter_context(self._lock())
+            self._store._transaction = self
+            self._tell(StoreTransactionStartEvent(self._store, notes=self.notes))
+        self._depth += 1
+        return self
+
+    def _lock(self) -> AbstractContextManager[object]:
+        return self._store._exclusive()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running = self._store._transaction
+        if running is not None and running is not self:
+            return running.__exit__(kind, error, trace)
+        self._depth -= 1
+        if self._depth:
+            return None
+        self._finish(commit=error is None)
+        return None
+
+    def _finish(self, *, commit: bool) -> None:
+        state = "failed"
+        try:
+            with self._held:
+                self._store._transaction = None
+                if commit and self.outcomes:
+                    self._store._apply(list(self.outcomes.values()))
+                state = "done" if commit else "failed"
+        finally:
+            if state == "failed":
+                self._discard()
+            events, self._events, self.outcomes = self._events, [], {}
+            self._tell(StoreTransactionEndEvent(self._store, notes=self.notes, state=state))
+        if state == "done":
+            for event in events:
+                self._tell(event)
+
+    def _discard(self) -> None:
+        for outcome in self.outcomes.values():
+            if outcome.content is not None:
+                outcome.content.discard()
+
+    def _tell(self, event: object) -> None:
+        self._store.event_manager.emit(event)  # type: ignore[arg-type]  # every caller gives an Event
+
+    def add(self, change: Change) -> None:
+        """Let a change wait for the end of the transaction.
+
+        Parameters
+        ----------
+        change : Change
+            The wish; it sees the changes before it.
+
+        Raises
+        ------
+        NotFoundError
+            For a patch or a removal of a key that does not exist.
+        """
+        earlier = self.outcomes.get(change.key)
+        outcome = resolve(change, self._current(change.key, earlier))
+        if outcome.content is not None or outcome.is_removal:
+            if earlier is not None and earlier.content is not None:
+                earlier.content.discard()
+        elif earlier is not None:
+            outcome.content = HeldContent(b"") if earlier.is_removal else earlier.content
+        self.outcomes[change.key] = outcome
+        if self._store.event_manager.has_listeners(StoreModificationEvent):
+            self._events.append(event_of(self._store, outcome))
+
+    def _current(self, key: str, earlier: Outcome | None) -> str | None:
+        if earlier is None:
+            return self._store._text(key)
+        return None if earlier.is_removal else earlier.text
+
+
+def event_of(store: Store, outcome: Outcome) -> StoreModificationEvent:
+    """Return the event that tells of an outcome.
+
+    Parameters
+    ----------
+    store : Store
+        The source.
+    outcome : Outcome
+        What happened.
+    """
+    cls = StoreDeleteEvent if outcome.is_removal else StoreSetEvent if outcome.is_new else StoreUpdateEvent
+    return cls(store, key=outcome.key, metadata=decoded(outcome.text))
