@@ -37,8 +37,8 @@ class Store(ReadableStore):
 
     Notes
     -----
-    A back end adds to what `ReadableStore` needs: `_stage`, which receives new data completely before anything
-    is changed; `_exclusive`, the right to write; and `_apply`, which makes outcomes true together.
+    A back end adds to what `ReadableStore` needs: `_stage`, which receives new data completely before
+    anything is changed; `_exclusive`, the right to write; and `_apply`, which makes outcomes true together.
 
     References
     ----------
@@ -89,8 +89,8 @@ class Store(ReadableStore):
     def set(self, key: str, value: Any, buffer_size: int = BUFFER_BYTES) -> None:
         """Keep data and metadata under a key, in place of what was there.
 
-        Readers see the old pair or the new pair. The stream is read to its end, then closed, before anything is
-        changed: if it fails, the old pair stays.
+        Readers see the old pair or the new pair. The stream is read to its end, then closed, before anything
+        is changed: if it fails, the old pair stays.
 
         Parameters
         ----------
@@ -168,7 +168,8 @@ class Store(ReadableStore):
 
         Events
         ------
-        StoreProgressStartEvent, StoreProgressStepEvent, StoreProgressEndEvent, StoreSetEvent, StoreUpdateEvent
+        StoreProgressStartEvent, StoreProgressStepEvent, StoreProgressEndEvent, StoreSetEvent,
+        StoreUpdateEvent
             As for `set`.
         """
         check_key(key)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.errors import NotFoundError
-from holdfast.hashing import BlockDigests, Digest, hash_bytes
 from holdfast.store.inputs import encode_metadata
-from holdfast.store.value import HeldReader, Reader, decoded
+from holdfast.store.value import Value, decoded, held_value
 
 __all__ = ["Change", "Content", "HeldContent", "Outcome", "missing", "resolve"]
 
@@ -23,13 +22,10 @@ __all__ = ["Change", "Content", "HeldContent", "Outcome", "missing", "resolve"]
 class Content(Protocol):
     """Hold new data that was received completely, until it is published or discarded."""
 
-    @property
-    def digests(self) -> BlockDigests:
-        """The size and the digests of the data."""
-        ...
+    size: int
 
-    def reader(self) -> Reader:
-        """Return a reader of the data."""
+    def value(self, key: str, text: str, modified: float) -> Value:
+        """Return what a store would give for a key with this data."""
         ...
 
     def discard(self) -> None:
@@ -40,20 +36,15 @@ class Content(Protocol):
 class HeldContent:
     """Hold new data in memory."""
 
-    __slots__ = ("_whole", "data")
+    __slots__ = ("data", "size")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._whole: Digest | None = None
+        self.size = len(data)
 
-    @property
-    def digests(self) -> BlockDigests:
-        """The size and the digest of the data; without a list of blocks."""
-        return BlockDigests(hash_bytes(self.data), len(self.data), b"")
-
-    def reader(self) -> HeldReader:
-        """Return a reader of the data."""
-        return HeldReader(self.data)
+    def value(self, key: str, text: str, modified: float) -> Value:
+        """Return what a store would give for a key with this data."""
+        return held_value(self.data, text, modified, None, key)
 
     def discard(self) -> None:
         """Do nothing: memory is let go with the object."""

@@ -57,7 +57,8 @@ class StoreEvent(Event):
         self.__dict__.update(facts)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items() if k[0] != '_')})"
+        facts = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_")
+        return f"{type(self).__name__}({facts})"
 
 
 class StoreTransactionEvent(StoreEvent):
@@ -71,7 +72,7 @@ class StoreTransactionStartEvent(StoreTransactionEvent):
 
 
 class StoreTransactionEndEvent(StoreTransactionEvent):
-    """Tell that a transaction ended, before the events of its changes; ``state`` is ``done`` or ``failed``."""
+    """Tell that a transaction ended: ``state`` is ``done`` or ``failed``. The changes are told after it."""
 
     notes: str = ""
     state: str = "done"

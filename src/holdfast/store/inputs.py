@@ -157,7 +157,9 @@ def encode_metadata(metadata: Any) -> str:
         return _encode(metadata).decode()
     except UnicodeEncodeError as error:
         where = _where(metadata, error.object[error.start : error.end], "metadata")
-        raise InvalidInputError(f"{where} is not valid Unicode, which JSON cannot carry; rewrite it") from None
+        raise InvalidInputError(
+            f"{where} is not valid Unicode, which JSON cannot carry; rewrite it"
+        ) from None
 
 
 def _check(value: object, path: str, depth: int) -> None:
@@ -168,14 +170,16 @@ def _check(value: object, path: str, depth: int) -> None:
     if isinstance(value, dict) or (depth == 0 and isinstance(value, Mapping)):
         for name, inner in value.items():
             if not isinstance(name, str):
-                raise InvalidTypeError(f"{path} has the key {name!r:.80}, which is not text; JSON needs text keys")
+                raise InvalidTypeError(
+                    f"{path} has the key {name!r:.80}, which is not text; JSON needs text keys"
+                )
             _check(inner, f"{path}[{name!r}]", depth + 1)
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             _check(inner, f"{path}[{number}]", depth + 1)
     elif not isinstance(value, _LEAVES):
         raise InvalidTypeError(
-            f"{path} is a {type(value).__name__}, which JSON cannot carry; convert it to text, numbers or lists"
+            f"{path} is a {type(value).__name__}, which JSON cannot carry; convert it to text or numbers"
         )
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from holdfast.hashing import hash_bytes
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
-from holdfast.store.changes import Outcome, missing
+from holdfast.store.changes import HeldContent, Outcome, missing
 from holdfast.store.matching import Condition
-from holdfast.store.value import Value, held_value
+from holdfast.store.value import HeldReader, Value, held_value
 
 __all__ = ["MemoryStore"]
 
@@ -34,11 +35,11 @@ class MemoryStore(Store):
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: (v.reader.data, v.text, v.modified, v.created) for key, v in self._values.items()}  # type: ignore[attr-defined]
+        return {key: (_data(v), v.text, v.modified, v.created) for key, v in self._values.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         MemoryStore.__init__(self)
-        self._values = {key: held_value(*facts, key) for key, facts in state.items()}
+        self._values = {key: held_value(*facts, key=key) for key, facts in state.items()}
 
     def _find(self, key: str) -> Value:
         value = self._values.get(key)
@@ -72,10 +73,10 @@ class MemoryStore(Store):
 
     def _made(self, outcome: Outcome) -> Value:
         now, old = time.time(), self._values.get(outcome.key)
-        data = b"" if old is None else old.reader.data  # type: ignore[attr-defined]  # all readers here hold bytes
-        if outcome.content is not None:
-            data = outcome.content.reader().data  # type: ignore[attr-defined]
         created = now if old is None else old.created
+        data = b"" if old is None else _data(old)
+        if isinstance(outcome.content, HeldContent):
+            data = outcome.content.data
         return held_value(data, outcome.text, now, created, outcome.key)
 
     def check(self) -> Report:
@@ -87,7 +88,12 @@ class MemoryStore(Store):
             Findings are ``changed``.
         """
         values = list(self._values.items())
-        now = [(key, value.digest, held_value(value.reader.data, "{}", 0.0).digest) for key, value in values]  # type: ignore[attr-defined]
+        now = [(key, value.digest, hash_bytes(_data(value))) for key, value in values]
         return Report(
             len(values), [Finding("changed", key, str(old), str(new)) for key, old, new in now if old != new]
         )
+
+
+def _data(value: Value) -> bytes:
+    assert isinstance(value.reader, HeldReader)
+    return bytes(value.reader.data)

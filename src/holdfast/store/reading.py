@@ -20,7 +20,7 @@ from holdfast.store.events import StoreProgress, get_event_manager
 from holdfast.store.inputs import chosen, wrapped
 from holdfast.store.matching import Condition, condition_of
 from holdfast.store.names import check_key
-from holdfast.store.value import Value, decoded
+from holdfast.store.value import Value, decoded, held_value
 from holdfast.types import Json, PathLike
 
 if TYPE_CHECKING:
@@ -153,15 +153,9 @@ class ReadableStore(ABC):
             raise missing(key)
         if outcome.content is None:
             return self._value_or_empty(key).with_text(outcome.text)
-        digests = outcome.content.digests
-        reader = outcome.content.reader()
-        return Value(
-            key, outcome.text, digests.size_bytes, transaction.started, None, True, digests.whole, reader
-        )
+        return outcome.content.value(key, outcome.text, transaction.started)
 
     def _value_or_empty(self, key: str) -> Value:
-        from holdfast.store.value import held_value
-
         if self._text(key) is None:
             return held_value(b"", "{}", 0.0, None, key)
         return self._find(key)
@@ -348,8 +342,8 @@ class ReadableStore(ABC):
         select : iterable of str, optional
             The fields to return; those that are not there are left out. All by default.
         where : Query or mapping, optional
-            A query tree, or fields and their values, with the meaning that every face has: True is not 1. Fields
-            of any name can be given here. Anything else is the value of a field named ``where``.
+            A query tree, or fields and their values, with the meaning that every face has: True is not 1.
+            Fields of any name can be given here. Anything else is the value of a field named ``where``.
         **kwargs : object
             Fields and the values they must equal, as Python compares them; a missing field equals nothing.
 
@@ -420,9 +414,7 @@ class ReadableStore(ABC):
             return self._search(condition)
         return self._search_changed(condition, transaction)
 
-    def _search_changed(
-        self, condition: Condition, transaction: Transaction
-    ) -> Iterator[tuple[str, str]]:
+    def _search_changed(self, condition: Condition, transaction: Transaction) -> Iterator[tuple[str, str]]:
         changed = dict(transaction.outcomes)
         yield from ((key, text) for key, text in self._search(condition) if key not in changed)
         for key, outcome in changed.items():

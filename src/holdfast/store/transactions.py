@@ -5,9 +5,10 @@ How they happen together is the back end's; when listeners hear of them is decid
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from holdfast.store.changes import Change, HeldContent, Outcome, resolve
 from holdfast.store.events import (
@@ -40,17 +41,20 @@ class Transaction:
     ----------
     outcomes : dict of str to Outcome
         What each changed key shall be.
+    started : float
+        When it began, seconds since the epoch UTC.
     """
 
     def __init__(self, store: Store, notes: str) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self.notes = notes
+        self.started = time.time()
         self._store = store
         self._depth = 0
         self._events: list[StoreModificationEvent] = []
         self._held = ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Transaction:
         outer = self._store._transaction
         if outer is not None and outer is not self:
             return outer.__enter__()

@@ -246,9 +246,13 @@ class Value:
         first = 0 if start is None else start
         last = self.size if end is None else min(end, self.size)
         if first < 0 or last < 0:
-            raise NegativeOffsetError(f"range({start}, {end}) of {self.key!r} is negative; count from the start")
+            raise NegativeOffsetError(
+                f"range({start}, {end}) of {self.key!r} is negative; count from the start"
+            )
         if type(self.reader) is HeldReader and self.digests is None:
-            return io.BytesIO(self.reader.data[first:last] if (first, last) != (0, self.size) else self.reader.data)
+            return io.BytesIO(
+                self.reader.data[first:last] if (first, last) != (0, self.size) else self.reader.data
+            )
         stop = max(first, last)
         return ValueStream(self.reader, min(first, stop), stop, self.digests, f"the data of key {self.key!r}")
 
@@ -275,6 +279,32 @@ class Value:
             if progress is not None:
                 progress(step=done)
             yield piece
+
+    def to_bytes(self, buffer_size: int, progress: Callable[[int], object]) -> bytes:
+        """Return all the data.
+
+        Parameters
+        ----------
+        buffer_size : int
+            Bytes between two calls of `progress`.
+        progress : callable
+            Takes the bytes so far.
+
+        Returns
+        -------
+        bytes
+            The data.
+        """
+        stream = self.range()
+        if isinstance(stream, io.BytesIO):
+            progress(self.size)
+            return stream.getvalue()
+        buffer = bytearray(self.size)
+        view, done = memoryview(buffer), 0
+        while count := stream.readinto(view[done : done + buffer_size]):
+            done += count
+            progress(done)
+        return bytes(buffer)
 
     def with_text(self, text: str) -> Value:
         """Return the same data with other metadata."""

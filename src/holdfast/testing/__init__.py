@@ -8,5 +8,10 @@ The suites need pytest, and those of formats and faces what these need.
 from holdfast.testing.faults import FaultyStorage
 from holdfast.testing.formats import FormatTests
 from holdfast.testing.storage import StorageTests
+from holdfast.testing.store import StoreTests
 
+<<<<<<< HEAD
 __all__ = ["FaultyStorage", "FormatTests", "StorageTests"]
+=======
+__all__ = ["FaultyStorage", "StorageTests", "StoreTests"]
+>>>>>>> a172ce3 (store: the contract, its suite, events and the store in memory)

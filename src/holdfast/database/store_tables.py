@@ -1,0 +1,161 @@
+"""Own what the two databases of stores share: one table of entries, searched by key and by metadata.
+
+A store's index and a store's values are both such a table with columns of their own; see `store_index` and
+`store_values`. What an entry means is the face's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from blake3 import blake3
+
+from holdfast.database.connection import SqliteFile
+from holdfast.database.store_filter import Narrowed, indexed, narrowed
+from holdfast.errors import HashError
+from holdfast.queries import Query
+
+__all__ = ["Entries", "sealed", "unsealed"]
+
+_PAGE = 5000
+_INDEX_FROM = 1000
+_MOST_INDEXES = 16
+_SEAL_BYTES = 16
+_WITHOUT_CLASSES = re.compile(r"[^\[\]]*\Z", re.DOTALL)
+
+
+def sealed(key: str, text: str, digest: bytes | None) -> bytes:
+    """Return the digest of an entry's own facts, which tells a damaged database from a sound one.
+
+    Parameters
+    ----------
+    key, text : str
+        The key and the metadata as JSON text.
+    digest : bytes or None
+        The digest of the data.
+    """
+    return blake3(f"{key}\0{text}\0".encode() + (digest or b"")).digest(_SEAL_BYTES)
+
+
+def unsealed(key: str, text: str, digest: bytes | None, seal: bytes, path: str) -> str:
+    """Return the metadata text of an entry that is as it was written.
+
+    Parameters
+    ----------
+    key, text : str
+        The key and the metadata as JSON text.
+    digest : bytes or None
+        The digest of the data.
+    seal : bytes
+        What `sealed` returned at writing.
+    path : str
+        The database, for the message.
+
+    Raises
+    ------
+    HashError
+        The entry is damaged.
+    """
+    if sealed(key, text, digest) != seal:
+        raise HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
+    return text
+
+
+class Entries:
+    """Search a table ``entries`` with at least ``id``, ``key``, ``metadata``, ``digest`` and ``seal``.
+
+    Parameters
+    ----------
+    file : SqliteFile
+        The database.
+    live : str
+        The SQL of what counts as an entry.
+    """
+
+    def __init__(self, file: SqliteFile, live: str = "1") -> None:
+        self.file = file
+        self._live = live
+        self._fields: set[str] = set()
+
+    def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield at least the entries that match, each whole and of one moment.
+
+        Parameters
+        ----------
+        where : Query or None
+            A query tree.
+        equal : mapping
+            Fields and the values they must equal as Python compares.
+
+        Yields
+        ------
+        tuple of (str, str)
+            Key and metadata as JSON text.
+
+        Raises
+        ------
+        HashError
+            For a damaged entry.
+        """
+        test = narrowed(where, equal)
+        self._index(test)
+        statement = (
+            f"SELECT id, key, metadata, digest, seal FROM entries WHERE {self._live} AND {test.sql} "
+            f"AND id > ? ORDER BY id LIMIT {_PAGE}"
+        )
+        last, rows = 0, [()] * _PAGE
+        while len(rows) == _PAGE:
+            with self.file.lease() as connection:
+                rows = connection.execute(statement, (*test.values, last)).fetchall()
+            for last, key, text, digest, seal in rows:
+                yield key, unsealed(key, text, digest, seal, self.file.path)
+
+    def keys(self, pattern: str) -> Iterator[str]:
+        """Yield at least the keys that match a pattern, in their order.
+
+        Parameters
+        ----------
+        pattern : str
+            As for `fnmatch`.
+
+        Yields
+        ------
+        str
+            Keys.
+        """
+        # SQLite's classes are others than those of fnmatch: only what comes before one narrows here.
+        wide = pattern if _WITHOUT_CLASSES.match(pattern) else pattern.split("[", 1)[0].split("]", 1)[0] + "*"
+        statement = (
+            f"SELECT key FROM entries WHERE {self._live} AND key GLOB ? AND key > ? ORDER BY key LIMIT {_PAGE}"
+        )
+        last, rows = "", [("",)] * _PAGE
+        while len(rows) == _PAGE:
+            with self.file.lease() as connection:
+                rows = connection.execute(statement, (wide, last)).fetchall()
+            for (last,) in rows:
+                yield last
+
+    def count(self) -> int:
+        """Return the number of entries."""
+        with self.file.lease() as connection:
+            return int(
+                connection.execute(f"SELECT count(*) FROM entries WHERE {self._live}").fetchone()[0]
+            )
+
+    def _index(self, test: Narrowed) -> None:
+        """Make an index of a field that is asked for the first time, in a table where that pays."""
+        if not test.field or test.field in self._fields or self.file.read_only:
+            return
+        self._fields.add(test.field)
+        with self.file.lease() as connection:
+            (largest,) = connection.execute("SELECT max(id) FROM entries").fetchone()
+            (there,) = connection.execute(
+                "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name LIKE 'field_%'"
+            ).fetchone()
+        if (largest or 0) < _INDEX_FROM:
+            self._fields.discard(test.field)
+        elif there < _MOST_INDEXES:
+            with self.file.transaction() as connection:
+                connection.execute(indexed(test.field))
