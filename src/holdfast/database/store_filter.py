@@ -1,4 +1,4 @@
-"""Own how a store's conditions narrow a search: a cheap test in SQL that no match fails.
+r"""Own how a store's conditions narrow a search: a cheap test in SQL that no match fails.
 
 What passes it is looked at again by the face, whose test alone decides: a field's value as JSON knows neither
 Python's equality nor the query tree's, so everything here errs towards more.
@@ -135,6 +135,4 @@ def indexed(field: str) -> str:
         SQL.
     """
     assert _PLAIN.match(field)
-    return (
-        f'CREATE INDEX IF NOT EXISTS "field_{field}" ON entries (json_extract(metadata, \'$."{field}"\'))'
-    )
+    return f'CREATE INDEX IF NOT EXISTS "field_{field}" ON entries (json_extract(metadata, \'$."{field}"\'))'

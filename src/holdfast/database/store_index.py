@@ -24,7 +24,7 @@ from holdfast.types import Durability, PathLike
 __all__ = ["ABSENT", "LIVE", "UNREADABLE", "IndexRow", "StoreIndex", "row_of"]
 
 LIVE, ABSENT, UNREADABLE = 0, 1, 2
-"""The states of a key: there, deleted (its files may still have to go), there with metadata that cannot be read."""
+"""The states of a key: there, deleted (its files may have to go still), there with damaged metadata."""
 
 _SCHEMA = Schema(
     "holdfast-store-index",
@@ -52,12 +52,14 @@ _SCHEMA = Schema(
     ),
 )
 _COLUMNS = (
-    "key, metadata, digest, seal, generation, state, size, data_time, text_size, text_time, recorded, created, "
-    "blocks, staged"
+    "key, metadata, digest, seal, generation, state, size, data_time, text_size, text_time, recorded, "
+    "created, blocks, staged"
 )
+_FIND = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"
 _UPSERT = f"""
     INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET metadata = excluded.metadata, digest = excluded.digest, seal = excluded.seal,
+    ON CONFLICT (key) DO UPDATE SET metadata = excluded.metadata, digest = excluded.digest, seal =
+    excluded.seal,
         generation = generation + 1, state = excluded.state, size = excluded.size,
         data_time = excluded.data_time, text_size = excluded.text_size, text_time = excluded.text_time,
         recorded = excluded.recorded, blocks = excluded.blocks, staged = excluded.staged,
@@ -140,7 +142,7 @@ class StoreIndex:
 
     def __init__(self, path: PathLike, durability: Durability, *, read_only: bool = False) -> None:
         self._file = SqliteFile(path, _SCHEMA, durability=durability, read_only=read_only)
-        self._entries = Entries(self._file, "state = 0")
+        self._entries = Entries(self._file, "state = 0", makes_indexes=False)
         self._learned: dict[str, IndexRow] = {}
         self._commits_alone = durability == "os"
 
@@ -175,7 +177,7 @@ class StoreIndex:
         if self._learned and key in self._learned:
             return self._learned[key]
         with self._file.lease() as connection:
-            found = connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE key = ?", (key,)).fetchone()
+            found = connection.execute(_FIND, (key,)).fetchone()
         return None if found is None else self._row(found)
 
     def _row(self, found: Sequence[Any]) -> IndexRow:
@@ -248,21 +250,22 @@ class StoreIndex:
         with self._file.transaction() as connection:
             connection.executemany(_UPSERT, map(_values, rows))
 
-    def learn(self, row: IndexRow, generation: int) -> bool:
+    def learn(self, row: IndexRow, old: IndexRow | None) -> bool:
         """Record what was found, unless the row was changed since it was read.
 
         Parameters
         ----------
         row : IndexRow
             What was found.
-        generation : int
-            That of the row that was read; 0 for none.
+        old : IndexRow or None
+            The row that was read.
 
         Returns
         -------
         bool
             False when somebody else recorded something meanwhile.
         """
+        generation = 0 if old is None else old.generation
         if self._file.read_only:
             self._learned[row.key] = row._replace(generation=generation + 1)
             return True
@@ -272,15 +275,15 @@ class StoreIndex:
             connection.execute(_UPSERT, _values(row))
         return True
 
-    def forget(self, key: str, generation: int) -> bool:
-        """Delete the row of a key, unless it was changed since it was read; see `learn`."""
+    def forget(self, row: IndexRow) -> bool:
+        """Delete a row, unless it was changed since it was read; see `learn`."""
         if self._file.read_only:
-            self._learned[key] = IndexRow(key, "{}", generation=generation + 1, state=ABSENT)
+            self._learned[row.key] = row._replace(generation=row.generation + 1, state=ABSENT)
             return True
         with self._file.transaction() as connection:
-            if self._generation(connection, key) != generation:
+            if self._generation(connection, row.key) != row.generation:
                 return False
-            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
+            connection.execute("DELETE FROM entries WHERE key = ?", (row.key,))
         return True
 
     @staticmethod

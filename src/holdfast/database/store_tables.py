@@ -72,11 +72,14 @@ class Entries:
         The database.
     live : str
         The SQL of what counts as an entry.
+    makes_indexes : bool
+        Make an index of each field that is asked for, up to a number. Every change then costs a little more.
     """
 
-    def __init__(self, file: SqliteFile, live: str = "1") -> None:
+    def __init__(self, file: SqliteFile, live: str = "1", *, makes_indexes: bool) -> None:
         self.file = file
         self._live = live
+        self._makes_indexes = makes_indexes and not file.read_only
         self._fields: set[str] = set()
 
     def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -109,8 +112,9 @@ class Entries:
         while len(rows) == _PAGE:
             with self.file.lease() as connection:
                 rows = connection.execute(statement, (*test.values, last)).fetchall()
-            for last, key, text, digest, seal in rows:
+            for _, key, text, digest, seal in rows:
                 yield key, unsealed(key, text, digest, seal, self.file.path)
+            last = rows[-1][0] if rows else last
 
     def keys(self, pattern: str) -> Iterator[str]:
         """Yield at least the keys that match a pattern, in their order.
@@ -128,7 +132,8 @@ class Entries:
         # SQLite's classes are others than those of fnmatch: only what comes before one narrows here.
         wide = pattern if _WITHOUT_CLASSES.match(pattern) else pattern.split("[", 1)[0].split("]", 1)[0] + "*"
         statement = (
-            f"SELECT key FROM entries WHERE {self._live} AND key GLOB ? AND key > ? ORDER BY key LIMIT {_PAGE}"
+            f"SELECT key FROM entries WHERE {self._live} AND key GLOB ? AND key > ? "
+            f"ORDER BY key LIMIT {_PAGE}"
         )
         last, rows = "", [("",)] * _PAGE
         while len(rows) == _PAGE:
@@ -140,13 +145,11 @@ class Entries:
     def count(self) -> int:
         """Return the number of entries."""
         with self.file.lease() as connection:
-            return int(
-                connection.execute(f"SELECT count(*) FROM entries WHERE {self._live}").fetchone()[0]
-            )
+            return int(connection.execute(f"SELECT count(*) FROM entries WHERE {self._live}").fetchone()[0])
 
     def _index(self, test: Narrowed) -> None:
         """Make an index of a field that is asked for the first time, in a table where that pays."""
-        if not test.field or test.field in self._fields or self.file.read_only:
+        if not self._makes_indexes or not test.field or test.field in self._fields:
             return
         self._fields.add(test.field)
         with self.file.lease() as connection:

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from holdfast import files
+from holdfast.errors import UnreadableError
 from holdfast.reports import Report
 from holdfast.store.changes import Change, Content, HeldContent, Outcome, resolve
 from holdfast.store.events import StoreModificationEvent, StoreProgress
@@ -251,7 +252,18 @@ class Store(ReadableStore):
         if is_whole and not self.event_manager.has_listeners(StoreModificationEvent):
             # Nobody asks whether the key is new, so neither does this.
             return Outcome(change.key, change.text or "", change.content, False)
-        return resolve(change, self._text(change.key))
+        return resolve(change, self._old(change))
+
+    def _old(self, change: Change) -> str | None:
+        """Return as much of the present metadata as a change needs; what it replaces may be damaged."""
+        if change.text is not None and not change.is_patch:
+            return "{}" if self._has(change.key) else None
+        try:
+            return self._text(change.key)
+        except UnreadableError:
+            if not change.is_removal:
+                raise
+            return "{}"
 
     # Many keys -----------------------------------------------------------------------------------------
 

@@ -33,15 +33,22 @@ class Condition:
         A query tree.
     equal : dict
         Fields and the values they must equal as Python compares; a missing field equals nothing.
+    prefix : str
+        What is put before the keys that a tree asks about.
     """
 
     where: Query | None = None
     equal: dict[str, Any] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def is_empty(self) -> bool:
         """True when everything matches."""
         return self.where is None and not self.equal
+
+    def below(self, prefix: str) -> Condition:
+        """Return the condition for keys that were shortened by a prefix, as it is asked of the whole keys."""
+        return Condition(self.where, self.equal, prefix + self.prefix)
 
     def accepts(self, key: str, text: str) -> bool:
         """Tell whether metadata, as JSON text, fulfils the condition.
@@ -66,7 +73,7 @@ class Condition:
             found = metadata.get(name, _ABSENT)
             if found is _ABSENT or found != value:
                 return False
-        return self.where is None or self.where.matches(metadata, Subject(key=key))
+        return self.where is None or self.where.matches(metadata, Subject(key=self.prefix + key))
 
 
 def condition_of(where: object, equal: Mapping[str, Any]) -> Condition:

@@ -119,7 +119,7 @@ class Transaction:
             For a patch or a removal of a key that does not exist.
         """
         earlier = self.outcomes.get(change.key)
-        outcome = resolve(change, self._current(change.key, earlier))
+        outcome = resolve(change, self._old(change, earlier))
         if outcome.content is not None or outcome.is_removal:
             if earlier is not None and earlier.content is not None:
                 earlier.content.discard()
@@ -129,9 +129,9 @@ class Transaction:
         if self._store.event_manager.has_listeners(StoreModificationEvent):
             self._events.append(event_of(self._store, outcome))
 
-    def _current(self, key: str, earlier: Outcome | None) -> str | None:
+    def _old(self, change: Change, earlier: Outcome | None) -> str | None:
         if earlier is None:
-            return self._store._text(key)
+            return self._store._old(change)
         return None if earlier.is_removal else earlier.text
 
 

@@ -189,8 +189,8 @@ class Value:
         When the key was first set, seconds since the epoch UTC; None where the store does not know.
     verified : bool
         Whether every byte given out was compared with the digest that was recorded at writing.
-    digest : Digest or None
-        The recorded digest of the data.
+    raw_digest : bytes or None
+        The recorded blake3 digest of the data.
     reader : Reader
         Where the bytes are.
     digests : BlockDigests or None
@@ -203,7 +203,7 @@ class Value:
     modified: float
     created: float | None
     verified: bool
-    digest: Digest | None
+    raw_digest: bytes | None
     reader: Reader
     digests: BlockDigests | None = None
     _stream: Any = None
@@ -214,6 +214,11 @@ class Value:
         if self._stream is None:
             self._stream = self.range()
         return self._stream
+
+    @property
+    def digest(self) -> Digest | None:
+        """The recorded digest of the data; None where there is none."""
+        return None if self.raw_digest is None else Digest("blake3", self.raw_digest.hex())
 
     @property
     def metadata(self) -> dict[str, Json]:
@@ -343,4 +348,4 @@ def held_value(data: bytes, text: str, modified: float, created: float | None = 
     key : str
         The key.
     """
-    return Value(key, text, len(data), modified, created, True, hash_bytes(data), HeldReader(data))
+    return Value(key, text, len(data), modified, created, True, hash_bytes(data).raw, HeldReader(data))

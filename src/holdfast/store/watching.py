@@ -1,4 +1,4 @@
-"""Own the question which files of some directories changed since it was asked last, where the system can answer.
+"""Own the question which files of some directories changed since it was asked last.
 
 On Linux and local file systems the kernel notes each change before the call that makes it returns (inotify),
 so that nothing that was done earlier is missed. Changes through memory maps are not noted.
@@ -7,10 +7,10 @@ so that nothing that was done earlier is missed. Changes through memory maps are
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from holdfast.files import file_system
 
@@ -37,6 +37,8 @@ class DirectoryWatch:
     ----------
     directories : iterable of str
         Absolute paths; what is below them is not watched.
+    suffix : str
+        The end of the names that matter.
 
     Raises
     ------
@@ -44,9 +46,10 @@ class DirectoryWatch:
         The system has no more watches to give.
     """
 
-    def __init__(self, directories: Iterable[str]) -> None:
+    def __init__(self, directories: Iterable[str], suffix: str) -> None:
         self._process = os.getpid()
-        self._directories: dict[int, str] = {}
+        self._suffix = os.fsencode(suffix)
+        self._directories: dict[int, bytes] = {}
         self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "no more inotify instances")
@@ -61,10 +64,16 @@ class DirectoryWatch:
         number = _libc.inotify_add_watch(self._descriptor, os.fsencode(directory), _MASK)
         if number < 0:
             raise OSError(ctypes.get_errno(), "cannot watch", directory)
-        self._directories[number] = directory
+        self._directories[number] = os.fsencode(directory) + b"/"
 
-    def changed(self) -> set[str] | None:
+    def changed(self, expected: Mapping[bytes, int]) -> set[str] | None:
         """Return the paths of the files that changed since the last call.
+
+        Parameters
+        ----------
+        expected : mapping of bytes to int
+            How often this process itself renamed a file to a path; such a path is left out if nothing else
+            happened to it.
 
         Returns
         -------
@@ -73,29 +82,31 @@ class DirectoryWatch:
         """
         if os.getpid() != self._process:
             return None
-        names: set[str] = set()
+        written: set[bytes] = set()
+        renamed: Counter[bytes] = Counter()
         while True:
             try:
                 buffer = os.read(self._descriptor, _BUFFER_BYTES)
             except BlockingIOError:
-                return names
-            except OSError as error:
-                if error.errno == errno.EBADF:
-                    return None
-                raise
-            if not self._collect(buffer, names):
+                break
+            if not self._collect(buffer, written, renamed):
                 return None
+        written |= {path for path, count in renamed.items() if count != expected.get(path, 0)}
+        return {os.fsdecode(path) for path in written}
 
-    def _collect(self, buffer: bytes, names: set[str]) -> bool:
-        at = 0
+    def _collect(self, buffer: bytes, written: set[bytes], renamed: Counter[bytes]) -> bool:
+        at, head, suffix = 0, _HEAD.size, self._suffix
         while at < len(buffer):
             number, mask, _, length = _HEAD.unpack_from(buffer, at)
-            at += _HEAD.size
+            name = buffer[at + head : at + head + length].rstrip(b"\0")
+            at += head + length
             if mask & _LOST:
                 return False
-            name = buffer[at : at + length].rstrip(b"\0")
-            at += length
-            names.add(f"{self._directories[number]}/{os.fsdecode(name)}")
+            if name.endswith(suffix):
+                if mask == _IN_MOVED_TO:
+                    renamed[self._directories[number] + name] += 1
+                else:
+                    written.add(self._directories[number] + name)
         return True
 
     def close(self) -> None:
@@ -108,13 +119,15 @@ class DirectoryWatch:
         self.close()
 
 
-def watch_of(directories: Iterable[str]) -> DirectoryWatch | None:
+def watch_of(directories: Iterable[str], suffix: str) -> DirectoryWatch | None:
     """Return a watch of directories, or None where the system cannot watch them.
 
     Parameters
     ----------
     directories : iterable of str
         Absolute paths.
+    suffix : str
+        The end of the names that matter.
 
     Returns
     -------
@@ -125,6 +138,6 @@ def watch_of(directories: Iterable[str]) -> DirectoryWatch | None:
     if not hasattr(_libc, "inotify_init1") or any(file_system(path).kind != "local" for path in paths):
         return None
     try:
-        return DirectoryWatch(paths)
+        return DirectoryWatch(paths, suffix)
     except OSError:
         return None

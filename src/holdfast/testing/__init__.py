@@ -10,8 +10,4 @@ from holdfast.testing.formats import FormatTests
 from holdfast.testing.storage import StorageTests
 from holdfast.testing.store import StoreTests
 
-<<<<<<< HEAD
-__all__ = ["FaultyStorage", "FormatTests", "StorageTests"]
-=======
-__all__ = ["FaultyStorage", "StorageTests", "StoreTests"]
->>>>>>> a172ce3 (store: the contract, its suite, events and the store in memory)
+__all__ = ["FaultyStorage", "FormatTests", "StorageTests", "StoreTests"]

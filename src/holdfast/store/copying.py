@@ -1,0 +1,98 @@
+"""Own hashing beside a copy: whole digest and block digests, in a thread of its own once that pays.
+
+>>> with BlockHasher() as hasher:
+...     hasher.update(b"abc")
+>>> hasher.digests().whole.hex[:8]
+'6437b3ac'
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from blake3 import blake3
+
+from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
+from holdfast.types import Buffer
+
+__all__ = ["BlockHasher"]
+
+_THREAD_FROM = 4 * BLOCK_BYTES
+_WAITING = 4
+
+
+class BlockHasher:
+    """Hash pieces of any length as they pass.
+
+    As a context manager it ends its thread.
+    """
+
+    def __init__(self) -> None:
+        self._whole = blake3()
+        self._rest = bytearray()
+        self._blocks = bytearray()
+        self._size = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: list[Future[None]] = []
+
+    def update(self, piece: Buffer) -> None:
+        """Take more bytes.
+
+        Parameters
+        ----------
+        piece : bytes-like
+            The next bytes.
+        """
+        self._size += len(piece)
+        if self._size <= _THREAD_FROM:
+            self._hash(piece)
+            return
+        if type(piece) is not bytes:
+            piece = bytes(piece)  # the source may use its buffer again
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "holdfast-hash")
+        if len(self._waiting) >= _WAITING:
+            self._waiting.pop(0).result()
+        self._waiting.append(self._pool.submit(self._hash, piece))
+
+    def _hash(self, piece: Buffer) -> None:
+        self._whole.update(piece)
+        view = memoryview(piece)
+        if self._rest:
+            take = BLOCK_BYTES - len(self._rest)
+            self._rest += view[:take]
+            view = view[take:]
+            if len(self._rest) < BLOCK_BYTES:
+                return
+            self._blocks += blake3(self._rest).digest()
+            self._rest.clear()
+        while len(view) >= BLOCK_BYTES:
+            self._blocks += blake3(view[:BLOCK_BYTES]).digest()
+            view = view[BLOCK_BYTES:]
+        self._rest += view
+
+    def digests(self) -> BlockDigests:
+        """Return the digests of all bytes so far.
+
+        Returns
+        -------
+        BlockDigests
+            Data of one block have their whole digest as the only block digest.
+        """
+        while self._waiting:
+            self._waiting.pop(0).result()
+        if self._size <= BLOCK_BYTES:
+            return BlockDigests(Digest("blake3", self._whole.hexdigest()), self._size, self._whole.digest())
+        blocks = bytes(self._blocks) + (blake3(self._rest).digest() if self._rest else b"")
+        return BlockDigests(Digest("blake3", self._whole.hexdigest()), self._size, blocks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()

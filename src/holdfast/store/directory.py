@@ -1,0 +1,349 @@
+"""Own the files of a store directory: receiving, publishing, deleting, and what a crash left behind.
+
+Which file is which, and what was decided, is said by the index; here names are only moved. New files wait in
+``.holdfast/staging`` under names that say whose they are: ``HOST.PROCESS.NUMBER``.
+
+>>> import tempfile
+>>> directory = StoreDirectory(tempfile.mkdtemp(), "os")
+>>> directory.prepare()
+>>> staged = directory.receive([b"data"], "k", lambda done: None)
+>>> staged.size
+4
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from types import TracebackType
+from typing import NamedTuple
+
+from holdfast import files
+from holdfast.errors import HoldfastError, UnreadableError
+from holdfast.files.modes import copy_modes
+from holdfast.hashing import BlockDigests
+from holdfast.store.copying import BlockHasher
+from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
+from holdfast.store.value import FileReader, Value
+from holdfast.types import Buffer, Durability
+
+__all__ = ["HIDDEN", "Look", "Staged", "StoreDirectory", "new_name"]
+
+HIDDEN = ".holdfast"
+"""The directory, inside the store, of everything that encore does not know."""
+
+_numbers = itertools.count()
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+LOCK_TIMEOUT_S = 60.0
+
+
+class Look(NamedTuple):
+    """Say what the files of a key are now: sizes in bytes, times in nanoseconds, -1 for what is not there."""
+
+    size: int
+    data_time: int
+    text_size: int
+    text_time: int
+
+
+class Staged:
+    """Hold new data in a file that waits to be published.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    time_ns : int
+        Its modification time.
+    digests : BlockDigests
+        Its size and digests.
+    """
+
+    __slots__ = ("digests", "name", "path", "size", "time_ns")
+
+    def __init__(self, path: str, time_ns: int, digests: BlockDigests) -> None:
+        self.path, self.time_ns, self.digests = path, time_ns, digests
+        self.name = os.path.basename(path).removesuffix(DATA)
+        self.size = digests.size_bytes
+
+    def value(self, key: str, text: str, modified: float) -> Value:
+        """Return what a store would give for a key with this data."""
+        reader = FileReader(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+        return Value(key, text, self.size, modified, None, True, self.digests.whole.raw, reader, self.digests)
+
+    def discard(self) -> None:
+        """Delete the file, unless it was published."""
+        files.remove(self.path, missing_ok=True, durability="os")
+
+
+class StoreDirectory:
+    """Move the files of a store.
+
+    Parameters
+    ----------
+    root : str
+        The directory, absolute.
+    durability : {"sync", "group", "os"}
+        What publishing waits for.
+    """
+
+    def __init__(self, root: str, durability: Durability) -> None:
+        self.root = root
+        self.hidden = f"{root}/{HIDDEN}"
+        self.staging = f"{root}/{HIDDEN}/staging"
+        self.durability: Durability = durability
+
+    def prepare(self) -> None:
+        """Make the hidden directories."""
+        files.require_writer(self.root, "change a store")
+        if not os.path.isdir(self.staging):
+            files.make_directories(self.staging)
+
+    def lock(self) -> files.Lock:
+        """Take the right to write; one holder at a time, in any process of this host.
+
+        Raises
+        ------
+        BusyError
+            Somebody keeps it for over a minute.
+        """
+        return files.lock(self.staging, timeout_s=LOCK_TIMEOUT_S)
+
+    # Names ---------------------------------------------------------------------------------------------
+
+    def base(self, key: str) -> str:
+        """Return the path, without suffix, under which the files of a key lie or would lie."""
+        name = name_of(key)
+        if name[0] == ESCAPED and name[1:2] == "/":
+            literal = literal_name(key)
+            if literal is not None and os.path.lexists(f"{self.root}/{literal}{METADATA}"):
+                name = literal
+        return f"{self.root}/{name}"
+
+    def look(self, base: str) -> Look:
+        """Return what the files of a key are now."""
+        return Look(*_facts(base + DATA), *_facts(base + METADATA))
+
+    def escaped_directories(self) -> list[str]:
+        """Return the directories in which escaped names lie."""
+        top = f"{self.root}/{ESCAPED}"
+        return [path for path, _, _ in os.walk(top)] if os.path.isdir(top) else []
+
+    def names(self) -> Iterator[str]:
+        """Yield the name, without suffix, of every metadata file."""
+        cut = -len(METADATA)
+        for name in os.listdir(self.root):
+            if name.endswith(METADATA) and len(name) > len(METADATA):
+                yield name[:cut]
+        for path in self.escaped_directories():
+            prefix = path[len(self.root) + 1 :]
+            yield from (f"{prefix}/{name[:cut]}" for name in os.listdir(path) if name.endswith(METADATA))
+
+    # Receiving -----------------------------------------------------------------------------------------
+
+    def receive(self, pieces: Iterable[Buffer], key: str, progress: Callable[[int], object]) -> Staged:
+        """Write new data to a waiting file, and hash it on the way.
+
+        Parameters
+        ----------
+        pieces : iterable of bytes-like
+            The data.
+        key : str
+            The key, whose present file gives the mode.
+        progress : callable
+            Takes the bytes so far.
+
+        Returns
+        -------
+        Staged
+            Complete, and as durable as this directory asks.
+
+        Raises
+        ------
+        StorageFullError, StorageError, ReadOnlyError
+            The disk is full or failing, or may not be written; nothing stays behind.
+        """
+        path = f"{self.staging}/{new_name()}{DATA}"
+        with _NewFile(path) as descriptor:
+            hasher, done = BlockHasher(), 0
+            with hasher:
+                for piece in pieces:
+                    hasher.update(piece)
+                    done += _write(descriptor, piece)
+                    progress(done)
+            time_ns = self._settle(descriptor, self.base(key) + DATA)
+        return Staged(path, time_ns, hasher.digests())
+
+    def stage_text(self, name: str, text: bytes, base: str) -> tuple[int, int]:
+        """Write a waiting metadata file and return its size and time.
+
+        Parameters
+        ----------
+        name : str
+            The temporary name, shared with the data.
+        text : bytes
+            The content.
+        base : str
+            Where it goes, without suffix.
+        """
+        with _NewFile(f"{self.staging}/{name}{METADATA}") as descriptor:
+            _write(descriptor, text)
+            return len(text), self._settle(descriptor, base + METADATA)
+
+    def _settle(self, descriptor: int, target: str) -> int:
+        """Give a waiting file its mode and a time of its own, and sync it.
+
+        The kernel's clock ticks every few milliseconds; a time read from the fine clock is one that no later
+        write of another program can leave behind, so that such a write never goes unnoticed.
+        """
+        copy_modes(target, descriptor)
+        now = time.time_ns()
+        os.utime(descriptor, ns=(now, now))
+        if self.durability != "os":
+            os.fsync(descriptor)
+        return now
+
+    def sync_staging(self) -> None:
+        """Make the waiting names durable, as they are about to be written down."""
+        if self.durability != "os":
+            files.sync_directory(self.staging)
+
+    # Publishing ----------------------------------------------------------------------------------------
+
+    def make_room(self, base: str) -> None:
+        """Make the directory of an escaped name."""
+        parent = os.path.dirname(base)
+        if parent != self.root and not os.path.isdir(parent):
+            files.make_directories(parent)
+
+    def publish(self, name: str, base: str) -> None:
+        """Move the waiting files of a name to their places; what was moved already is left alone.
+
+        Parameters
+        ----------
+        name : str
+            The temporary name.
+        base : str
+            Where they go, without suffix.
+        """
+        for suffix in (DATA, METADATA):
+            try:
+                os.replace(f"{self.staging}/{name}{suffix}", base + suffix)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                with files.os_errors(base + suffix, "publish"):
+                    raise
+
+    def remove(self, base: str) -> None:
+        """Delete the files of a key, the metadata first: without them it is no key."""
+        for suffix in (METADATA, DATA):
+            files.remove(base + suffix, missing_ok=True, durability="os")
+
+    def settle(self, bases: Iterable[str]) -> None:
+        """Make the published names as durable as this directory asks."""
+        if self.durability == "os":
+            return
+        for parent in {os.path.dirname(base) for base in bases}:
+            if self.durability == "sync":
+                files.sync_directory(parent)
+            else:
+                files.flush_later(("store", parent), lambda parent=parent: files.sync_directory(parent))
+
+    # After a crash -------------------------------------------------------------------------------------
+
+    def waiting(self) -> set[str]:
+        """Return the temporary names of all waiting files."""
+        return {name.removesuffix(DATA).removesuffix(METADATA) for name in os.listdir(self.staging)}
+
+    def sweep(self, names: Iterable[str]) -> None:
+        """Delete waiting files whose writer is dead."""
+        self.discard(name for name in names if not _is_alive(name))
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Delete the waiting files of temporary names."""
+        for name in names:
+            for suffix in (DATA, METADATA):
+                files.remove(f"{self.staging}/{name}{suffix}", missing_ok=True, durability="os")
+
+    # Reading -------------------------------------------------------------------------------------------
+
+    def read_text(self, base: str) -> tuple[bytes, int, int] | None:
+        """Return the content, size and time of a metadata file, of one moment; None when it is not there."""
+        try:
+            with files.os_errors(base + METADATA, "read"), open(base + METADATA, "rb", buffering=0) as file:
+                facts = os.fstat(file.fileno())
+                if not stat.S_ISREG(facts.st_mode):
+                    raise UnreadableError(f"{base + METADATA} is no ordinary file; move it away")
+                return file.readall(), facts.st_size, facts.st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+
+def new_name() -> str:
+    """Return a new temporary name; it says which process made it."""
+    return f"{_owner(os.getpid())}-{next(_numbers):x}"
+
+
+@lru_cache(maxsize=1)
+def _owner(process: int) -> str:
+    return f"{files.host_id()[:12]}.{process}.{time.time_ns():x}"
+
+
+def _is_alive(name: str) -> bool:
+    """Tell whether the process that made a name may still go on with it; that of another host always may."""
+    owner = name.partition("-")[0]
+    host, _, rest = owner.partition(".")
+    if host != files.host_id()[:12]:
+        return True
+    process = rest.partition(".")[0]
+    if process == str(os.getpid()):
+        return owner == _owner(os.getpid())
+    return os.path.exists(f"/proc/{process}")
+
+
+def _facts(path: str) -> tuple[int, int]:
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1, -1
+    return facts.st_size, facts.st_mtime_ns
+
+
+class _NewFile:
+    """Open a new file; an exception deletes it."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        try:
+            self._descriptor = os.open(self._path, _FLAGS, 0o666)
+        except OSError:
+            with files.os_errors(self._path, "write"):
+                raise
+        return self._descriptor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+        if error is not None:
+            files.remove(self._path, durability="os")
+        if isinstance(error, OSError) and not isinstance(error, HoldfastError):
+            with files.os_errors(self._path, "write"):
+                raise error
+
+
+def _write(descriptor: int, piece: Buffer) -> int:
+    view = memoryview(piece).cast("B")
+    total = len(view)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return total

@@ -1,0 +1,284 @@
+"""Own the store in one SQLite file: quick for many small values, and one file to take along.
+
+>>> import tempfile
+>>> with SQLiteStore(tempfile.mkdtemp() + "/values.db") as store:
+...     store.from_bytes("k", b"data")
+...     store.to_bytes("k")
+b'data'
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, BinaryIO, cast
+
+from blake3 import blake3
+
+from holdfast import files
+from holdfast.database.store_values import PIECE_BYTES, NewValue, StoreValues, ValueRow
+from holdfast.errors import HashError, InvalidInputError, ReadOnlyError
+from holdfast.hashing import BlockDigests, Digest, hash_bytes
+from holdfast.paths import local_path
+from holdfast.reports import Finding, Report
+from holdfast.store.base import Store
+from holdfast.store.changes import Content, HeldContent, Outcome, missing
+from holdfast.store.copying import BlockHasher
+from holdfast.store.events import StoreProgress
+from holdfast.store.inputs import pieces_of
+from holdfast.store.matching import Condition
+from holdfast.store.survey import blocks_of
+from holdfast.store.value import FileReader, HeldReader, Reader, Value
+from holdfast.types import DURABILITIES, Buffer, Durability, Json, PathLike
+
+__all__ = ["SQLiteStore"]
+
+_HELD_BYTES = PIECE_BYTES
+_LOCK_TIMEOUT_S = 60.0
+
+
+class SQLiteStore(Store):
+    """Keep values in one SQLite file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, made when absent; or ``":memory:"``.
+    durability : {"sync", "group", "os"}
+        What a change waits for: the disk; the disk within 50 ms; or the system.
+
+    Raises
+    ------
+    UnreadableError
+        The file is damaged or something else.
+    """
+
+    def __init__(self, path: PathLike, durability: Durability = "sync") -> None:
+        super().__init__()
+        if durability not in DURABILITIES:
+            raise InvalidInputError(f"durability {durability!r} is none of {', '.join(DURABILITIES)}")
+        self.path = ":memory:" if path == ":memory:" else os.path.abspath(local_path(path))
+        self.durability = durability
+        self._in_memory = self.path == ":memory:"
+        there = os.path.exists(self.path)
+        where = self.path if there else os.path.dirname(self.path)
+        self._is_read_only = not self._in_memory and there and not os.access(where, os.W_OK)
+        self._values = StoreValues(self.path, durability, read_only=self._is_read_only)
+        self._writing = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._in_memory:
+            raise InvalidInputError("a store in memory cannot be pickled; keep it in a file")
+        return type(self), (self.path, self.durability)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def info(self) -> dict[str, Json]:
+        """Describe the store; see `Store.info`."""
+        return super().info() | {"readonly": self._is_read_only, "durability": self.durability}
+
+    # Reading -------------------------------------------------------------------------------------------
+
+    def _find(self, key: str) -> Value:
+        row = self._values.find(key)
+        if row is None:
+            raise missing(key)
+        return self._value(row) if row.data is not None else self._large(key)
+
+    def _value(self, row: ValueRow, reader: Reader | None = None) -> Value:
+        digests = None
+        if reader is None:
+            data = row.data or b""
+            if blake3(data).digest() != row.digest:
+                expected = Digest("blake3", row.digest.hex())
+                expected.check(hash_bytes(data), f"the data of key {row.key!r:.200}")
+            reader = HeldReader(data)
+        else:
+            digests = BlockDigests(Digest("blake3", row.digest.hex()), row.size, row.blocks or row.digest)
+        return Value(
+            row.key,
+            row.text,
+            row.size,
+            row.modified / 1e9,
+            row.created / 1e9,
+            True,
+            row.digest,
+            reader,
+            digests,
+        )
+
+    def _large(self, key: str) -> Value:
+        reader = _PieceReader(self._values)
+        row = reader.find(key)
+        if row is None:
+            raise missing(key)
+        if row.data is not None:
+            return self._value(row)
+        value = self._value(row, reader)
+        if not self._in_memory:
+            return value
+        # One connection is all there is: it must not stay with a reader.
+        held = value.to_bytes(value.size or 1, lambda done: None)
+        reader.close()
+        return self._value(row._replace(data=held))
+
+    def _text(self, key: str) -> str | None:
+        return self._values.text(key)
+
+    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
+        for key, text in self._values.search(condition.where, condition.equal):
+            if condition.accepts(key, text):
+                yield key, text
+
+    def _keys(self, pattern: str) -> Iterator[str]:
+        return self._values.keys(pattern)
+
+    # Writing -------------------------------------------------------------------------------------------
+
+    def _stage(self, stream: Any, size: int, buffer_size: int, key: str, progress: StoreProgress) -> Content:
+        if self._is_read_only:
+            raise ReadOnlyError(f"the store {self.path} cannot be written; change its mode or copy it")
+        pieces = pieces_of(stream, buffer_size, key)
+        data = bytearray()
+        for piece in pieces:
+            data += piece
+            progress(len(data))
+            if len(data) > _HELD_BYTES:
+                return _Spooled(itertools.chain([bytes(data)], pieces), self.path, progress)
+        return HeldContent(bytes(data))
+
+    def _exclusive(self) -> AbstractContextManager[object]:
+        if self._is_read_only:
+            raise ReadOnlyError(f"the store {self.path} cannot be written; change its mode or copy it")
+        if self._in_memory:
+            return self._writing
+        return files.lock(self.path + "-lock", timeout_s=_LOCK_TIMEOUT_S)
+
+    def _apply(self, outcomes: Sequence[Outcome]) -> None:
+        self._values.apply([self._new(outcome) for outcome in outcomes], time.time_ns())
+        for outcome in outcomes:
+            if isinstance(outcome.content, _Spooled):
+                outcome.content.discard()
+
+    def _new(self, outcome: Outcome) -> NewValue:
+        content = outcome.content
+        if outcome.is_removal:
+            return NewValue(outcome.key, None)
+        if isinstance(content, _Spooled):
+            found = content.digests
+            return NewValue(
+                outcome.key,
+                outcome.text,
+                None,
+                content.pieces(),
+                found.size_bytes,
+                found.whole.raw,
+                blocks_of(found),
+            )
+        if content is None and self._values.text(outcome.key) is not None:
+            return NewValue(outcome.key, outcome.text)
+        data = content.data if isinstance(content, HeldContent) else b""
+        return NewValue(outcome.key, outcome.text, data, None, len(data), blake3(data).digest())
+
+    def check(self) -> Report:
+        """Verify the file, every entry and all data against their digests.
+
+        Returns
+        -------
+        Report
+            Findings are ``changed`` (data or an entry), and ``unreadable`` (the file itself).
+        """
+        faults = self._values.faults()
+        findings = [Finding("unreadable", self.path, "a sound SQLite file", fault) for fault in faults]
+        keys = list(self._values.keys("*"))
+        for key in keys:
+            try:
+                for _ in self._find(key).iterdata():
+                    pass
+            except HashError as error:
+                findings.append(
+                    Finding("changed", key, error.details.get("expected"), error.details.get("found"))
+                )
+        return Report(len(keys), findings)
+
+
+class _PieceReader:
+    """Read large data from one state of the file, which stays while others write."""
+
+    def __init__(self, values: StoreValues) -> None:
+        self._held = ExitStack()
+        self._values = values
+        self._connection = self._held.enter_context(values.snapshot())
+        self._entry = 0
+        self._piece, self._number = b"", -1
+        self._lock = threading.Lock()
+
+    def find(self, key: str) -> ValueRow | None:
+        """Choose the value to read and return its row."""
+        row = self._values.find_in(self._connection, key)
+        if row is None or row.data is not None:
+            self.close()
+        elif row is not None:
+            self._entry = row.id
+        return row
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill a view from an offset; less than its length only at the end."""
+        done = 0
+        with self._lock:
+            while done < len(view):
+                number, inside = divmod(offset + done, PIECE_BYTES)
+                if number != self._number:
+                    self._piece = self._values.piece(self._connection, self._entry, number)
+                    self._number = number
+                part = self._piece[inside : inside + len(view) - done]
+                if not part:
+                    break
+                view[done : done + len(part)] = part
+                done += len(part)
+        return done
+
+    def close(self) -> None:
+        """Let go of the state."""
+        self._held.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Spooled:
+    """Hold large new data in a nameless file."""
+
+    def __init__(self, pieces: Iterator[Buffer], beside: str, progress: StoreProgress) -> None:
+        directory = None if beside == ":memory:" else os.path.dirname(beside)
+        self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 - closed later
+        hasher, done = BlockHasher(), 0
+        with hasher, files.os_errors(beside, "write"):
+            for piece in pieces:
+                hasher.update(piece)
+                done += self._file.write(piece)
+                progress(done)
+            self._file.flush()
+        self.digests = hasher.digests()
+        self.size = self.digests.size_bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the data in pieces of the database's size."""
+        self._file.seek(0)
+        while piece := self._file.read(PIECE_BYTES):
+            yield piece
+
+    def value(self, key: str, text: str, modified: float) -> Value:
+        """Return what a store would give for a key with this data."""
+        reader = FileReader(os.dup(self._file.fileno()))
+        return Value(key, text, self.size, modified, None, True, self.digests.whole.raw, reader, self.digests)
+
+    def discard(self) -> None:
+        """Close the file, which had no name."""
+        self._file.close()
