@@ -210,7 +210,7 @@ class StoreIndex:
         found |= {
             row.key: (row.text_size, row.text_time, row.recorded, row.state) for row in self._learned.values()
         }
-        return found  # type: ignore[return-value]  # the statement names four integers
+        return found
 
     def unreadable(self) -> list[IndexRow]:
         """Return the rows of the keys whose metadata cannot be read."""

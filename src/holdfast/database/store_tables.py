@@ -108,13 +108,13 @@ class Entries:
             f"SELECT id, key, metadata, digest, seal FROM entries WHERE {self._live} AND {test.sql} "
             f"AND id > ? ORDER BY id LIMIT {_PAGE}"
         )
-        last, rows = 0, [()] * _PAGE
-        while len(rows) == _PAGE:
+        last, count = 0, _PAGE
+        while count == _PAGE:
             with self.file.lease() as connection:
                 rows = connection.execute(statement, (*test.values, last)).fetchall()
-            for _, key, text, digest, seal in rows:
+            for last, key, text, digest, seal in rows:  # noqa: B007 - the next page begins there
                 yield key, unsealed(key, text, digest, seal, self.file.path)
-            last = rows[-1][0] if rows else last
+            count = len(rows)
 
     def keys(self, pattern: str) -> Iterator[str]:
         """Yield at least the keys that match a pattern, in their order.
@@ -135,12 +135,13 @@ class Entries:
             f"SELECT key FROM entries WHERE {self._live} AND key GLOB ? AND key > ? "
             f"ORDER BY key LIMIT {_PAGE}"
         )
-        last, rows = "", [("",)] * _PAGE
-        while len(rows) == _PAGE:
+        last, count = "", _PAGE
+        while count == _PAGE:
             with self.file.lease() as connection:
                 rows = connection.execute(statement, (wide, last)).fetchall()
             for (last,) in rows:
                 yield last
+            count = len(rows)
 
     def count(self) -> int:
         """Return the number of entries."""

@@ -182,7 +182,10 @@ class StoreValues:
             found = connection.execute(
                 "SELECT metadata, digest, seal FROM entries WHERE key = ?", (key,)
             ).fetchone()
-        return None if found is None else unsealed(key, *found, self._file.path)
+        if found is None:
+            return None
+        text, digest, seal = found
+        return unsealed(key, text, digest, seal, self._file.path)
 
     def _row(self, found: Any) -> ValueRow | None:
         if found is None:

@@ -18,7 +18,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import NamedTuple
 
@@ -252,7 +252,7 @@ class StoreDirectory:
             if self.durability == "sync":
                 files.sync_directory(parent)
             else:
-                files.flush_later(("store", parent), lambda parent=parent: files.sync_directory(parent))
+                files.flush_later(("store", parent), partial(files.sync_directory, parent))
 
     # After a crash -------------------------------------------------------------------------------------
 

@@ -39,7 +39,10 @@ class MemoryStore(Store):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         MemoryStore.__init__(self)
-        self._values = {key: held_value(*facts, key=key) for key, facts in state.items()}
+        self._values = {
+            key: held_value(data, text, modified, created, key)
+            for key, (data, text, modified, created) in state.items()
+        }
 
     def _find(self, key: str) -> Value:
         value = self._values.get(key)

@@ -160,7 +160,10 @@ class Survey:
             The files never stay the same for a moment.
         """
         for attempt in range(_ATTEMPTS):
-            row, look = self._index.find(key), self._directory.look(base)
+            row = self._index.find(key)
+            if row is not None and row.staged and self.is_waiting(row):
+                return row, True
+            look = self._directory.look(base)  # after the question above: what was moved is in its place
             if row is not None and self._holds(row, look, with_data=with_data):
                 return (None if row.state == ABSENT else row), True
             if self._index.find(key) == row:  # else a writer of ours came between
@@ -173,9 +176,8 @@ class Survey:
             time.sleep(0 if attempt < _QUICK_ATTEMPTS else 0.001)
         raise BusyError(f"the files of key {key!r:.200} change all the time; try again when that has ended")
 
-    def _holds(self, row: IndexRow, look: Look, *, with_data: bool) -> bool:
-        if row.staged and self.is_waiting(row):
-            return True
+    @staticmethod
+    def _holds(row: IndexRow, look: Look, *, with_data: bool) -> bool:
         if row.state == ABSENT:
             return look.text_size < 0 or row[7:9] == look[2:4]
         if not with_data:
