@@ -20,7 +20,7 @@ from typing import Any
 from holdfast import files
 from holdfast.errors import UnreadableError
 from holdfast.reports import Report
-from holdfast.store.changes import Change, Content, HeldContent, Outcome, resolve
+from holdfast.store.changes import Change, Content, HeldIncoming, Incoming, Outcome, received, resolve
 from holdfast.store.events import StoreModificationEvent, StoreProgress
 from holdfast.store.inputs import encode_metadata, pieces_of, split_value, using, wrapped
 from holdfast.store.names import check_key
@@ -38,7 +38,7 @@ class Store(ReadableStore):
 
     Notes
     -----
-    A back end adds to what `ReadableStore` needs: `_stage`, which receives new data completely before
+    A back end adds to what `ReadableStore` needs: `_incoming`, which receives new data completely before
     anything is changed; `_exclusive`, the right to write; and `_apply`, which makes outcomes true together.
 
     References
@@ -48,13 +48,9 @@ class Store(ReadableStore):
 
     # What a back end gives -----------------------------------------------------------------------------
 
-    def _stage(self, stream: Any, size: int, buffer_size: int, key: str, progress: StoreProgress) -> Content:
-        """Receive a stream to its end; nothing is changed yet."""
-        data = bytearray()
-        for piece in pieces_of(stream, buffer_size, key):
-            data += piece
-            progress(len(data))
-        return HeldContent(bytes(data))
+    def _incoming(self, key: str) -> Incoming:
+        """Return what receives new data for a key; nothing is changed before it is applied."""
+        return HeldIncoming()
 
     @abstractmethod
     def _exclusive(self) -> AbstractContextManager[object]:
@@ -229,7 +225,7 @@ class Store(ReadableStore):
             using(stream),
             StoreProgress(self, key, dict(metadata), f"Setting key {key!r}", size) as progress,
         ):
-            return self._stage(stream, size, buffer_size, key, progress)
+            return received(self._incoming(key), pieces_of(stream, buffer_size, key), progress)
 
     def _commit(self, change: Change) -> None:
         transaction = self._transaction
@@ -253,6 +249,10 @@ class Store(ReadableStore):
             # Nobody asks whether the key is new, so neither does this.
             return Outcome(change.key, change.text or "", change.content, False)
         return resolve(change, self._old(change))
+
+    def _conclude(self, transaction: Transaction) -> None:
+        """Make the outcomes of a transaction true, or none; called inside `_exclusive`."""
+        self._apply(list(transaction.outcomes.values()))
 
     def _old(self, change: Change) -> str | None:
         """Return as much of the present metadata as a change needs; what it replaces may be damaged."""

@@ -9,14 +9,26 @@ No back end and no event is known here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.errors import NotFoundError
 from holdfast.store.inputs import encode_metadata
 from holdfast.store.value import Value, decoded, held_value
+from holdfast.types import Buffer
 
-__all__ = ["Change", "Content", "HeldContent", "Outcome", "missing", "resolve"]
+__all__ = [
+    "Change",
+    "Content",
+    "HeldContent",
+    "HeldIncoming",
+    "Incoming",
+    "Outcome",
+    "missing",
+    "received",
+    "resolve",
+]
 
 
 class Content(Protocol):
@@ -48,6 +60,72 @@ class HeldContent:
 
     def discard(self) -> None:
         """Do nothing: memory is let go with the object."""
+
+
+class Incoming(Protocol):
+    """Receive new data piece by piece; exactly one of `finish` and `abort` is called, last."""
+
+    def write(self, piece: Buffer, /) -> object:
+        """Take the next bytes, which are valid only during the call unless they are `bytes`."""
+        ...
+
+    def finish(self) -> Content:
+        """Return the data, complete."""
+        ...
+
+    def abort(self) -> None:
+        """Leave no trace."""
+        ...
+
+
+class HeldIncoming:
+    """Receive new data in memory."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, piece: Buffer) -> None:
+        """Take the next bytes."""
+        self._data += piece
+
+    def finish(self) -> HeldContent:
+        """Return the data, complete."""
+        return HeldContent(bytes(self._data))
+
+    def abort(self) -> None:
+        """Forget what came."""
+        self._data.clear()
+
+
+def received(incoming: Incoming, pieces: Iterable[Buffer], progress: Callable[[int], object]) -> Content:
+    """Receive all pieces.
+
+    Parameters
+    ----------
+    incoming : Incoming
+        What takes them; aborted by any exception.
+    pieces : iterable of bytes-like
+        The data.
+    progress : callable
+        Takes the bytes so far.
+
+    Returns
+    -------
+    Content
+        The data, complete.
+    """
+    done = 0
+    try:
+        for piece in pieces:
+            incoming.write(piece)
+            done += len(piece)
+            progress(done)
+        return incoming.finish()
+    except BaseException:
+        incoming.abort()
+        raise
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Own hashing beside a copy: whole digest and block digests, in a thread of its own once that pays.
 
->>> with BlockHasher() as hasher:
-...     hasher.update(b"abc")
+>>> hasher = BlockHasher()
+>>> hasher.update(b"abc")
 >>> hasher.digests().whole.hex[:8]
 '6437b3ac'
 """
@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 from blake3 import blake3
 
@@ -24,10 +22,7 @@ _WAITING = 4
 
 
 class BlockHasher:
-    """Hash pieces of any length as they pass.
-
-    As a context manager it ends its thread.
-    """
+    """Hash pieces of any length as they pass; `close` it in the end."""
 
     def __init__(self) -> None:
         self._whole = blake3()
@@ -88,11 +83,8 @@ class BlockHasher:
         blocks = bytes(self._blocks) + (blake3(self._rest).digest() if self._rest else b"")
         return BlockDigests(Digest("blake3", self._whole.hexdigest()), self._size, blocks)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+    def close(self) -> None:
+        """End the thread."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()

@@ -6,8 +6,7 @@ Which file is which, and what was decided, is said by the index; here names are 
 >>> import tempfile
 >>> directory = StoreDirectory(tempfile.mkdtemp(), "os")
 >>> directory.prepare()
->>> staged = directory.receive([b"data"], "k", lambda done: None)
->>> staged.size
+>>> directory.hold(b"data", "k").size
 4
 """
 
@@ -17,9 +16,8 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
-from types import TracebackType
 from typing import NamedTuple
 
 from holdfast import files
@@ -31,7 +29,7 @@ from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer, Durability
 
-__all__ = ["HIDDEN", "Look", "Staged", "StoreDirectory", "new_name"]
+__all__ = ["HIDDEN", "Look", "Staged", "StagedIncoming", "StoreDirectory", "new_name"]
 
 HIDDEN = ".holdfast"
 """The directory, inside the store, of everything that encore does not know."""
@@ -78,6 +76,68 @@ class Staged:
     def discard(self) -> None:
         """Delete the file, unless it was published."""
         files.remove(self.path, missing_ok=True, durability="os")
+
+
+class StagedIncoming:
+    """Receive new data in a waiting file, hashed on the way.
+
+    Parameters
+    ----------
+    directory : StoreDirectory
+        The store's.
+    path : str
+        The file to be made.
+    target : str
+        The file that it will replace.
+    """
+
+    __slots__ = ("_descriptor", "_directory", "_hasher", "_path", "_target")
+
+    def __init__(self, directory: StoreDirectory, path: str, target: str) -> None:
+        self._directory, self._path, self._target = directory, path, target
+        self._hasher = BlockHasher()
+        self._descriptor = -1
+        self._descriptor = _new_file(path)
+
+    def write(self, piece: Buffer) -> None:
+        """Take the next bytes.
+
+        Raises
+        ------
+        StorageFullError, StorageError
+            The disk is full or failing.
+        """
+        self._hasher.update(piece)
+        try:
+            _write(self._descriptor, piece)
+        except OSError:
+            with files.os_errors(self._target, "write"):
+                raise
+
+    def finish(self) -> Staged:
+        """Return the data, complete and as durable as the directory asks."""
+        try:
+            time_ns = self._directory.finish_file(self._descriptor, self._target)
+        except OSError:
+            with files.os_errors(self._target, "write"):
+                raise
+        digests = self._hasher.digests()
+        self._close()
+        return Staged(self._path, time_ns, digests)
+
+    def abort(self) -> None:
+        """Delete the file."""
+        self._close()
+        files.remove(self._path, missing_ok=True, durability="os")
+
+    def _close(self) -> None:
+        self._hasher.close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self._close()
 
 
 class StoreDirectory:
@@ -145,38 +205,30 @@ class StoreDirectory:
 
     # Receiving -----------------------------------------------------------------------------------------
 
-    def receive(self, pieces: Iterable[Buffer], key: str, progress: Callable[[int], object]) -> Staged:
-        """Write new data to a waiting file, and hash it on the way.
+    def incoming(self, key: str) -> StagedIncoming:
+        """Return what receives new data for a key in a waiting file.
 
         Parameters
         ----------
-        pieces : iterable of bytes-like
-            The data.
         key : str
             The key, whose present file gives the mode.
-        progress : callable
-            Takes the bytes so far.
-
-        Returns
-        -------
-        Staged
-            Complete, and as durable as this directory asks.
 
         Raises
         ------
         StorageFullError, StorageError, ReadOnlyError
-            The disk is full or failing, or may not be written; nothing stays behind.
+            The disk is full or failing, or may not be written.
         """
-        path = f"{self.staging}/{new_name()}{DATA}"
-        with _NewFile(path) as descriptor:
-            hasher, done = BlockHasher(), 0
-            with hasher:
-                for piece in pieces:
-                    hasher.update(piece)
-                    done += _write(descriptor, piece)
-                    progress(done)
-            time_ns = self._settle(descriptor, self.base(key) + DATA)
-        return Staged(path, time_ns, hasher.digests())
+        return StagedIncoming(self, f"{self.staging}/{new_name()}{DATA}", self.base(key) + DATA)
+
+    def hold(self, data: bytes, key: str) -> Staged:
+        """Write new data that are in memory to a waiting file."""
+        incoming = self.incoming(key)
+        try:
+            incoming.write(data)
+            return incoming.finish()
+        except BaseException:
+            incoming.abort()
+            raise
 
     def stage_text(self, name: str, text: bytes, base: str) -> tuple[int, int]:
         """Write a waiting metadata file and return its size and time.
@@ -190,11 +242,18 @@ class StoreDirectory:
         base : str
             Where it goes, without suffix.
         """
-        with _NewFile(f"{self.staging}/{name}{METADATA}") as descriptor:
+        path = f"{self.staging}/{name}{METADATA}"
+        descriptor = _new_file(path)
+        try:
             _write(descriptor, text)
-            return len(text), self._settle(descriptor, base + METADATA)
+            return len(text), self.finish_file(descriptor, base + METADATA)
+        except BaseException as error:
+            _give_up(path, error)
+            raise
+        finally:
+            os.close(descriptor)
 
-    def _settle(self, descriptor: int, target: str) -> int:
+    def finish_file(self, descriptor: int, target: str) -> int:
         """Give a waiting file its mode and a time of its own, and sync it.
 
         The kernel's clock ticks every few milliseconds; a time read from the fine clock is one that no later
@@ -314,31 +373,20 @@ def _facts(path: str) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-class _NewFile:
-    """Open a new file; an exception deletes it."""
+def _new_file(path: str) -> int:
+    try:
+        return os.open(path, _FLAGS, 0o666)
+    except OSError:
+        with files.os_errors(path, "write"):
+            raise
 
-    __slots__ = ("_descriptor", "_path")
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> int:
-        try:
-            self._descriptor = os.open(self._path, _FLAGS, 0o666)
-        except OSError:
-            with files.os_errors(self._path, "write"):
-                raise
-        return self._descriptor
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._descriptor)
-        if error is not None:
-            files.remove(self._path, durability="os")
-        if isinstance(error, OSError) and not isinstance(error, HoldfastError):
-            with files.os_errors(self._path, "write"):
-                raise error
+def _give_up(path: str, error: BaseException) -> None:
+    """Delete a new file that could not be completed, and raise the system's error as ours."""
+    files.remove(path, missing_ok=True, durability="os")
+    if isinstance(error, OSError) and not isinstance(error, HoldfastError):
+        with files.os_errors(path, "write"):
+            raise error
 
 
 def _write(descriptor: int, piece: Buffer) -> int:

@@ -36,11 +36,9 @@ from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_bytes
 from holdfast.paths import local_path
 from holdfast.reports import Report
 from holdfast.store.base import Store
-from holdfast.store.changes import Content, Outcome, missing
+from holdfast.store.changes import Incoming, Outcome, missing
 from holdfast.store.checking import check_directory
 from holdfast.store.directory import StoreDirectory
-from holdfast.store.events import StoreProgress
-from holdfast.store.inputs import pieces_of
 from holdfast.store.matching import Condition
 from holdfast.store.names import DATA, METADATA
 from holdfast.store.publishing import Publisher
@@ -282,9 +280,9 @@ class FileSystemStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _stage(self, stream: Any, size: int, buffer_size: int, key: str, progress: StoreProgress) -> Content:
+    def _incoming(self, key: str) -> Incoming:
         self._require_writable()
-        return self._directory.receive(pieces_of(stream, buffer_size, key), key, progress)
+        return self._directory.incoming(key)
 
     def _require_writable(self) -> None:
         if self._is_read_only:

@@ -16,8 +16,7 @@ from typing import Any
 from holdfast.errors import InvalidInputError
 from holdfast.reports import Report
 from holdfast.store.base import Store
-from holdfast.store.changes import Content, Outcome, missing
-from holdfast.store.events import StoreProgress
+from holdfast.store.changes import Incoming, Outcome, missing
 from holdfast.store.matching import Condition
 from holdfast.store.value import Value
 from holdfast.types import Json
@@ -102,8 +101,8 @@ class JoinedStore(Store):
     def _target(self, key: str) -> Store:
         return self._home(key) or self.stores[0]
 
-    def _stage(self, stream: Any, size: int, buffer_size: int, key: str, progress: StoreProgress) -> Content:
-        return self._target(key)._stage(stream, size, buffer_size, key, progress)
+    def _incoming(self, key: str) -> Incoming:
+        return self._target(key)._incoming(key)
 
     def _exclusive(self) -> AbstractContextManager[object]:
         held = ExitStack()

@@ -16,9 +16,11 @@ from typing import Any
 from holdfast.errors import ForbiddenError
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
-from holdfast.store.changes import Content, Outcome, missing
+from holdfast.store.changes import Content, Incoming, Outcome, missing, received
 from holdfast.store.events import StoreProgress
+from holdfast.store.inputs import pieces_of
 from holdfast.store.matching import Condition
+from holdfast.store.reading import BUFFER_BYTES
 from holdfast.store.value import Value
 from holdfast.types import Json
 
@@ -129,9 +131,8 @@ class MountedStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _stage(self, stream: Any, size: int, buffer_size: int, key: str, progress: StoreProgress) -> Content:
-        self._require_mounted(key)
-        return self.mount_store._stage(stream, size, buffer_size, key, progress)
+    def _incoming(self, key: str) -> Incoming:
+        return self.mount_store._incoming(self._require_mounted(key))
 
     def _require_mounted(self, key: str) -> str:
         short = self._short(key)
@@ -164,7 +165,7 @@ class MountedStore(Store):
         value = self.backing_store.get(key)
         progress = StoreProgress(self, key, value.metadata, f"Copying key {key!r}", value.size)
         with value as stream, progress as step:
-            return self.mount_store._stage(stream, value.size, 1 << 20, short, step)
+            return received(self.mount_store._incoming(short), pieces_of(stream, BUFFER_BYTES, key), step)
 
     def check(self) -> Report:
         """Verify both stores; see `Store.check`."""

@@ -96,7 +96,7 @@ class Publisher:
         if content is None and self._directory.look(base).size >= 0:
             return None
         data = content.data if isinstance(content, HeldContent) else b""
-        return self._directory.receive([data], outcome.key, lambda done: None)
+        return self._directory.hold(data, outcome.key)
 
     def _kept(self, key: str, base: str) -> tuple[int, int, bytes | None, bytes | None]:
         row = self._settled(key, base)

@@ -9,14 +9,12 @@ b'data'
 
 from __future__ import annotations
 
-import itertools
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from blake3 import blake3
 
@@ -27,18 +25,15 @@ from holdfast.hashing import BlockDigests, Digest, hash_bytes
 from holdfast.paths import local_path
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
-from holdfast.store.changes import Content, HeldContent, Outcome, missing
-from holdfast.store.copying import BlockHasher
-from holdfast.store.events import StoreProgress
-from holdfast.store.inputs import pieces_of
+from holdfast.store.changes import HeldContent, Incoming, Outcome, missing
 from holdfast.store.matching import Condition
+from holdfast.store.spooling import SpooledContent, SpooledIncoming
 from holdfast.store.survey import blocks_of
-from holdfast.store.value import FileReader, HeldReader, Reader, Value
-from holdfast.types import DURABILITIES, Buffer, Durability, Json, PathLike
+from holdfast.store.value import HeldReader, Reader, Value
+from holdfast.types import DURABILITIES, Durability, Json, PathLike
 
 __all__ = ["SQLiteStore"]
 
-_HELD_BYTES = PIECE_BYTES
 _LOCK_TIMEOUT_S = 60.0
 
 
@@ -141,21 +136,16 @@ class SQLiteStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _stage(self, stream: Any, size: int, buffer_size: int, key: str, progress: StoreProgress) -> Content:
+    def _incoming(self, key: str) -> Incoming:
+        self._require_writable()
+        return SpooledIncoming(None if self._in_memory else os.path.dirname(self.path))
+
+    def _require_writable(self) -> None:
         if self._is_read_only:
             raise ReadOnlyError(f"the store {self.path} cannot be written; change its mode or copy it")
-        pieces = pieces_of(stream, buffer_size, key)
-        data = bytearray()
-        for piece in pieces:
-            data += piece
-            progress(len(data))
-            if len(data) > _HELD_BYTES:
-                return _Spooled(itertools.chain([bytes(data)], pieces), self.path, progress)
-        return HeldContent(bytes(data))
 
     def _exclusive(self) -> AbstractContextManager[object]:
-        if self._is_read_only:
-            raise ReadOnlyError(f"the store {self.path} cannot be written; change its mode or copy it")
+        self._require_writable()
         if self._in_memory:
             return self._writing
         return files.lock(self.path + "-lock", timeout_s=_LOCK_TIMEOUT_S)
@@ -163,20 +153,20 @@ class SQLiteStore(Store):
     def _apply(self, outcomes: Sequence[Outcome]) -> None:
         self._values.apply([self._new(outcome) for outcome in outcomes], time.time_ns())
         for outcome in outcomes:
-            if isinstance(outcome.content, _Spooled):
+            if isinstance(outcome.content, SpooledContent):
                 outcome.content.discard()
 
     def _new(self, outcome: Outcome) -> NewValue:
         content = outcome.content
         if outcome.is_removal:
             return NewValue(outcome.key, None)
-        if isinstance(content, _Spooled):
+        if isinstance(content, SpooledContent):
             found = content.digests
             return NewValue(
                 outcome.key,
                 outcome.text,
                 None,
-                content.pieces(),
+                content.pieces(PIECE_BYTES),
                 found.size_bytes,
                 found.whole.raw,
                 blocks_of(found),
@@ -250,35 +240,3 @@ class _PieceReader:
 
     def __del__(self) -> None:
         self.close()
-
-
-class _Spooled:
-    """Hold large new data in a nameless file."""
-
-    def __init__(self, pieces: Iterator[Buffer], beside: str, progress: StoreProgress) -> None:
-        directory = None if beside == ":memory:" else os.path.dirname(beside)
-        self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 - closed later
-        hasher, done = BlockHasher(), 0
-        with hasher, files.os_errors(beside, "write"):
-            for piece in pieces:
-                hasher.update(piece)
-                done += self._file.write(piece)
-                progress(done)
-            self._file.flush()
-        self.digests = hasher.digests()
-        self.size = self.digests.size_bytes
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the data in pieces of the database's size."""
-        self._file.seek(0)
-        while piece := self._file.read(PIECE_BYTES):
-            yield piece
-
-    def value(self, key: str, text: str, modified: float) -> Value:
-        """Return what a store would give for a key with this data."""
-        reader = FileReader(os.dup(self._file.fileno()))
-        return Value(key, text, self.size, modified, None, True, self.digests.whole.raw, reader, self.digests)
-
-    def discard(self) -> None:
-        """Close the file, which had no name."""
-        self._file.close()

@@ -41,12 +41,15 @@ class Transaction:
     ----------
     outcomes : dict of str to Outcome
         What each changed key shall be.
+    changes : list of Change
+        The wishes, in their order.
     started : float
         When it began, seconds since the epoch UTC.
     """
 
     def __init__(self, store: Store, notes: str) -> None:
         self.outcomes: dict[str, Outcome] = {}
+        self.changes: list[Change] = []
         self.notes = notes
         self.started = time.time()
         self._store = store
@@ -85,22 +88,24 @@ class Transaction:
         try:
             with self._held:
                 self._store._transaction = None
-                if commit and self.outcomes:
-                    self._store._apply(list(self.outcomes.values()))
+                if commit and self.changes:
+                    self._store._conclude(self)
                 state = "done" if commit else "failed"
         finally:
-            if state == "failed":
-                self._discard()
+            self._discard(kept=state == "done")
             events, self._events, self.outcomes = self._events, [], {}
             self._tell(StoreTransactionEndEvent(self._store, notes=self.notes, state=state))
         if state == "done":
             for event in events:
                 self._tell(event)
 
-    def _discard(self) -> None:
-        for outcome in self.outcomes.values():
-            if outcome.content is not None:
-                outcome.content.discard()
+    def _discard(self, *, kept: bool) -> None:
+        """Delete data that no key has in the end."""
+        used = {id(outcome.content) for outcome in self.outcomes.values()} if kept else set()
+        for change in self.changes:
+            if change.content is not None and id(change.content) not in used:
+                change.content.discard()
+        self.changes = []
 
     def _tell(self, event: object) -> None:
         self._store.event_manager.emit(event)  # type: ignore[arg-type]  # every caller gives an Event
@@ -120,11 +125,9 @@ class Transaction:
         """
         earlier = self.outcomes.get(change.key)
         outcome = resolve(change, self._old(change, earlier))
-        if outcome.content is not None or outcome.is_removal:
-            if earlier is not None and earlier.content is not None:
-                earlier.content.discard()
-        elif earlier is not None:
+        if outcome.content is None and not outcome.is_removal and earlier is not None:
             outcome.content = HeldContent(b"") if earlier.is_removal else earlier.content
+        self.changes.append(change)
         self.outcomes[change.key] = outcome
         if self._store.event_manager.has_listeners(StoreModificationEvent):
             self._events.append(event_of(self._store, outcome))
