@@ -201,7 +201,8 @@ def serve(options: ServeOptions, ready: Callable[[str, App], object]) -> None:
 def _mount(options: ServeOptions, stack: ExitStack) -> list[Mount]:
     mounts = []
     for face in _chosen(options.face):
-        context = Context(options.directory, options.database, options.faces)
+        alone = options.face is not None
+        context = Context(options.directory, options.database, options.faces, alone=alone)
         try:
             routes = import_module(face.module).mount(context)
         finally:

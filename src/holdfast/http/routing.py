@@ -133,12 +133,15 @@ class Context:
         The face's own settings, by name.
     closing : list of callable
         A face appends what must run when the server ends.
+    alone : bool
+        No other face is served: the directory itself is this face's.
     """
 
     directory: Path
     database: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     closing: list[Callable[[], object]] = field(default_factory=list)
+    alone: bool = False
 
 
 def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:

@@ -227,14 +227,13 @@ class Store(ReadableStore):
         ):
             return received(self._incoming(key), pieces_of(stream, buffer_size, key), progress)
 
-    def _commit(self, change: Change) -> None:
+    def _commit(self, change: Change, *, asks_if_new: bool = False) -> Outcome:
         transaction = self._transaction
         try:
             if transaction is not None:
-                transaction.add(change)
-                return
+                return transaction.add(change)
             with self._exclusive():
-                outcome = self._resolved(change)
+                outcome = self._resolved(change, asks_if_new=asks_if_new)
                 self._apply((outcome,))
         except BaseException:
             if change.content is not None:
@@ -242,10 +241,11 @@ class Store(ReadableStore):
             raise
         if self.event_manager.has_listeners(StoreModificationEvent):
             self.event_manager.emit(event_of(self, outcome))
+        return outcome
 
-    def _resolved(self, change: Change) -> Outcome:
+    def _resolved(self, change: Change, *, asks_if_new: bool) -> Outcome:
         is_whole = change.content is not None and change.text is not None
-        if is_whole and not self.event_manager.has_listeners(StoreModificationEvent):
+        if is_whole and not asks_if_new and not self.event_manager.has_listeners(StoreModificationEvent):
             # Nobody asks whether the key is new, so neither does this.
             return Outcome(change.key, change.text or "", change.content, False)
         return resolve(change, self._old(change))
@@ -341,7 +341,7 @@ class Store(ReadableStore):
             for key, metadata in zip(wrapped(keys), metadatas, strict=False):
                 self.update_metadata(key, metadata)
 
-    def transaction(self, notes: str = "") -> AbstractContextManager[object]:
+    def transaction(self, notes: str = "") -> AbstractContextManager[Transaction]:
         """Let the changes of a ``with`` block happen together, or not at all.
 
         Reads of the same thread see the changes before them; other threads and processes see none until the

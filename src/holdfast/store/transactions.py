@@ -110,13 +110,18 @@ class Transaction:
     def _tell(self, event: object) -> None:
         self._store.event_manager.emit(event)  # type: ignore[arg-type]  # every caller gives an Event
 
-    def add(self, change: Change) -> None:
+    def add(self, change: Change) -> Outcome:
         """Let a change wait for the end of the transaction.
 
         Parameters
         ----------
         change : Change
             The wish; it sees the changes before it.
+
+        Returns
+        -------
+        Outcome
+            What the key will be.
 
         Raises
         ------
@@ -131,6 +136,7 @@ class Transaction:
         self.outcomes[change.key] = outcome
         if self._store.event_manager.has_listeners(StoreModificationEvent):
             self._events.append(event_of(self._store, outcome))
+        return outcome
 
     def _old(self, change: Change, earlier: Outcome | None) -> str | None:
         if earlier is None:
