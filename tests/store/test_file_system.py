@@ -20,6 +20,7 @@ from holdfast.errors import (
 from holdfast.queries import Key
 from holdfast.store import EventManager, FileSystemStore, StoreModificationEvent, init_shared_store, watching
 from holdfast.testing import StoreTests
+from stores_at_work import count_up, die_while_receiving, overwrite
 
 
 def make(path, **options):
@@ -449,15 +450,6 @@ def test_a_handle_survives_a_fork(store):
     assert sorted(store.query_keys()) == ["before", "child", "parent"]
 
 
-def count_up(path, name, times):
-    store = FileSystemStore(path, durability="os")
-    for number in range(times):
-        with store.transaction("count"):
-            store.update_metadata("counter", {"n": store.get_metadata("counter")["n"] + 1})
-        store.set(f"{name}/{number}", (io.BytesIO(b"%d" % number), {"by": name}))
-        store.update_metadata("shared", {f"{name}-{number}": number})
-
-
 def test_processes_lose_nothing(store):
     store.multiset_metadata(["counter", "shared"], [{"n": 0}, {}])
     context = multiprocessing.get_context("spawn")
@@ -471,12 +463,6 @@ def test_processes_lose_nothing(store):
     assert len(store.get_metadata("shared")) == 24
     assert len(list(store.query_keys(by="p1"))) == 8
     assert store.check().ok
-
-
-def overwrite(path, times):
-    store = FileSystemStore(path, durability="os")
-    for number in range(times):
-        store.set("k", (io.BytesIO(b"%08d" % number * 10), {"n": number}))
 
 
 def test_readers_see_whole_pairs_while_a_process_overwrites(store):
@@ -512,14 +498,6 @@ def test_what_a_dead_writer_left_is_swept(store):
     assert len(os.listdir(staging)) == 1
     assert FileSystemStore(store.path).exists("k") is False
     assert os.listdir(staging) == []
-
-
-def die_while_receiving(path):
-    class Deadly(io.RawIOBase):
-        def read(self, size=-1):
-            os._exit(1)
-
-    FileSystemStore(path).set("k", (Deadly(), {}))
 
 
 def test_events_are_told_after_the_files_are_there(store, encore):

@@ -260,7 +260,7 @@ class _RemoteReader:
 
     def __init__(self, connection: Connection, params: dict[str, str], size: int) -> None:
         self._connection, self._params, self._size = connection, params, size
-        self._window, self._start = b"", 0
+        self._window, self._start = b"", -1
 
     def read_into(self, view: memoryview, offset: int) -> int:
         """Fill a view from an offset; less than its length only at the end."""

@@ -29,7 +29,7 @@ from holdfast.http.ranges import Validators, http_date
 from holdfast.http.receive import Received, Receiver
 from holdfast.http.reply import Reply, empty_reply, json_reply, ranged_reply
 from holdfast.http.request import Request
-from holdfast.http.routing import Context, Route, Upload
+from holdfast.http.routing import Call, Context, Route, Upload
 from holdfast.paths import resolve_below, split_key
 from holdfast.queries import from_json
 from holdfast.store.base import Store
@@ -140,85 +140,43 @@ def routes(find: Find, prefix: str = "") -> list[Route]:
 
 
 def _own_routes(at: StoreRoutes, top: str) -> Iterable[Route]:
-    facts: dict[str, Any] = {"errors": _ERRORS}
-    yield Route("GET", f"{top}/info", at.info, summary="Describe the store", **facts)
-    yield Route(
-        "GET",
-        f"{top}/value",
-        at.value,
-        query=ValueParams,
-        media=(RECORDS_MEDIA_TYPE,),
-        summary="Facts, metadata and small data",
-        **facts,
+    records, octets, lines = (RECORDS_MEDIA_TYPE,), (_OCTETS,), (_LINES,)
+    changes = _route(
+        "POST", f"{top}/changes", at.changes, "Change keys, all or none", body=Upload, scope="write"
     )
-    yield Route(
-        "POST",
-        f"{top}/values",
-        at.values,
-        body=Keys,
-        media=(RECORDS_MEDIA_TYPE,),
-        summary="The values of many keys",
-        **facts,
-    )
-    yield Route(
-        "GET",
-        f"{top}/bytes",
-        at.data,
-        query=DataParams,
-        media=(_OCTETS,),
-        summary="Data, with ranges",
-        **facts,
-    )
-    yield Route(
-        "GET",
-        f"{top}/blocks",
-        at.blocks,
-        query=DataParams,
-        media=(_OCTETS,),
-        summary="Block digests of data",
-        **facts,
-    )
-    yield Route("GET", f"{top}/facts", at.facts, query=KeyParams, summary="Metadata, or null", **facts)
-    yield Route(
-        "GET",
-        f"{top}/keys",
-        at.keys,
-        query=PatternParams,
-        media=(_LINES,),
-        summary="Keys by pattern",
-        **facts,
-    )
-    yield Route(
-        "POST", f"{top}/search", at.search, body=Search, media=(_LINES,), summary="Keys by metadata", **facts
-    )
-    yield Route(
-        "POST",
-        f"{top}/changes",
-        at.changes,
-        scope="write",
-        body=Upload,
-        summary="Change keys, all or none",
-        **facts,
-    )
-    yield Route("GET", f"{top}/check", at.check, lane="heavy", summary="Verify everything", **facts)
+    return [
+        _route("GET", f"{top}/info", at.info, "Describe the store"),
+        _route("GET", f"{top}/value", at.value, "A whole value, if small", query=ValueParams, media=records),
+        _route("POST", f"{top}/values", at.values, "The values of many keys", body=Keys, media=records),
+        _route("GET", f"{top}/bytes", at.data, "Data, with ranges", query=DataParams, media=octets),
+        _route("GET", f"{top}/blocks", at.blocks, "Block digests of data", query=DataParams, media=octets),
+        _route("GET", f"{top}/facts", at.facts, "Metadata, or null", query=KeyParams),
+        _route("GET", f"{top}/keys", at.keys, "Keys by pattern", query=PatternParams, media=lines),
+        _route("POST", f"{top}/search", at.search, "Keys by metadata", body=Search, media=lines),
+        changes,
+        _route("GET", f"{top}/check", at.check, "Verify everything", lane="heavy"),
+    ]
+
+
+def _route(method: str, path: str, call: Call, summary: str, **facts: Any) -> Route:
+    return Route(method, path, call, summary=summary, errors=_ERRORS, **facts)
 
 
 def _encore_routes(at: EncoreRoutes, top: str) -> Iterable[Route]:
     key = top or "/{key:path}"
-    facts: dict[str, Any] = {"errors": _ERRORS}
-    write: dict[str, Any] = facts | {"scope": "write"}
-    yield Route("GET", f"{top}/query", at.query, media=("text/plain",), summary="Keys by metadata", **facts)
+    yield _route("GET", f"{top}/query", at.query, "Keys by metadata", media=("text/plain",))
+    # A key may be named like one of these addresses.
     for path in (f"{top}/query", f"{key}/data", f"{key}/metadata", f"{key}/auth"):
-        yield Route("DELETE", path, at.delete, summary="Delete a key of this name", **write)
-    yield Route("GET", f"{key}/data", at.data, media=(_OCTETS,), summary="Data of a key", **facts)
-    yield Route("PUT", f"{key}/data", at.set_data, body=Upload, summary="Set the data of a key", **write)
-    yield Route("GET", f"{key}/metadata", at.metadata, summary="Metadata of a key", **facts)
-    yield Route("PUT", f"{key}/metadata", at.set_metadata, body=bytes, summary="Replace metadata", **write)
-    yield Route("POST", f"{key}/metadata", at.update_metadata, body=bytes, summary="Merge metadata", **write)
-    yield Route("GET", f"{key}/auth", at.permissions, summary="Who owns a key", **facts)
-    yield Route("PUT", f"{key}/auth", at.refuse_permissions, summary="Refused", **write)
-    yield Route("POST", f"{key}/auth", at.refuse_permissions, summary="Refused", **write)
-    yield Route("DELETE", key, at.delete, summary="Delete a key", **write)
+        yield _route("DELETE", path, at.delete, "Delete a key of this name", scope="write")
+    yield _route("GET", f"{key}/data", at.data, "Data of a key", media=(_OCTETS,))
+    yield _route("PUT", f"{key}/data", at.set_data, "Set the data of a key", body=Upload, scope="write")
+    yield _route("GET", f"{key}/metadata", at.metadata, "Metadata of a key")
+    for method, call in (("PUT", at.set_metadata), ("POST", at.update_metadata)):
+        yield _route(method, f"{key}/metadata", call, "Replace or merge metadata", body=bytes, scope="write")
+    yield _route("GET", f"{key}/auth", at.permissions, "Who owns a key")
+    for method in ("PUT", "POST"):
+        yield _route(method, f"{key}/auth", at.refuse_permissions, "Always refused", scope="write")
+    yield _route("DELETE", key, at.delete, "Delete a key", scope="write")
 
 
 class _Stores:
