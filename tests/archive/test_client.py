@@ -223,11 +223,9 @@ def test_archive_in_this_process_needs_no_socket(local, file):
 
 
 def test_whole_server_has_each_archive_by_its_name(tmp_path, file):
+    (tmp_path / "all").mkdir()
     for name in ("one", "two"):
-        Archive.create(
-            tmp_path / "all" / name if (tmp_path / "all").mkdir(exist_ok=True) else tmp_path / "all" / name,
-            name,
-        ).close()
+        Archive.create(tmp_path / "all" / name, name).close()
     archives = Archives(tmp_path / "all", alone=False)
     with running(Site([Mount("/archive", routes(archives))], access=Access.with_key(KEY))) as url:
         with Archive(f"{url}/archive/two", api_key=KEY) as two:

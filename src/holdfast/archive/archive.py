@@ -40,20 +40,13 @@ class LocalArchive(Archive):
         The directory.
     api_key : None
         Only servers have keys.
-
-    Attributes
-    ----------
-    root : str
-        The directory.
-    manifest : Manifest
-        What it knows.
     """
 
     def __init__(self, root: PathLike, api_key: str | None = None) -> None:
         if api_key is not None:
             raise InvalidInputError("a directory needs no api_key; leave it out")
-        self.root = os.path.abspath(local_path(root))
-        self.manifest = Manifest(self.root)
+        self._root = os.path.abspath(local_path(root))
+        self._manifest = Manifest(self._root)
         self._writer = writers.Writer(self.root)
         self._verifier = Verifier(self.root)
 
@@ -95,6 +88,16 @@ class LocalArchive(Archive):
             The directory is no archive.
         """
         return adopting.rebuild(os.path.abspath(local_path(root)), user())
+
+    @property
+    def root(self) -> str:
+        """The directory."""
+        return self._root
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it knows."""
+        return self._manifest
 
     @property
     def name(self) -> str:

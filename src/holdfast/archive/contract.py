@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, Self
 
 from holdfast import queries
 from holdfast.archive.entries import Entry
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from holdfast.queries import Query
     from holdfast.reports import Report
 
-__all__ = ["AddedEvent", "Archive", "Verify", "check_expected", "expected_digests"]
+__all__ = ["AddedEvent", "Archive", "ManifestViews", "Verify", "check_expected", "expected_digests"]
 
 Verify = Literal["full", "cached"]
 # The noun and the client do not know each other; this is where a target's form chooses.
@@ -49,6 +49,27 @@ class AddedEvent(Event):
     """Say that an entry was added to an archive, durably; ``source`` is the archive."""
 
     entry: Entry | None = None
+
+
+class ManifestViews(Protocol):
+    """What the original's users ask a manifest."""
+
+    @property
+    def data(self) -> dict[str, Json]:
+        """The whole manifest as nested dictionaries."""
+        ...
+
+    def list_resources(self, event: str, production: str) -> dict[str, dict[str, str]]:
+        """Return the files of a production: name to uuid and hash."""
+        ...
+
+    def get_hash(self, uuid: str) -> str:
+        """Return the hash that the original would know for a uuid."""
+        ...
+
+    def get_uuid(self, event: str, production: str, filename: str) -> str:
+        """Return the uuid of a file."""
+        ...
 
 
 class Archive:
@@ -115,6 +136,14 @@ class Archive:
         module, kind = _KINDS[False]
         made: Archive = getattr(import_module(module), kind).make(root, name)
         return made
+
+    @property
+    def root(self) -> str:
+        """Where it lies: a directory, or an address without its key."""
+
+    @property
+    def manifest(self) -> ManifestViews:
+        """What it knows, as the original's users ask it."""
 
     # -- what there is ---------------------------------------------------------------------------------
 
