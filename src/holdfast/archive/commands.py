@@ -94,6 +94,7 @@ def add(
     event: Event,
     production: Production,
     sources: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The files.")],
+    *,
     name: Annotated[str | None, typer.Option(help="The name in the archive, for one file.")] = None,
     tree: Annotated[bool, typer.Option("--tree", help="FILE is a directory: add all files in it.")] = False,
     md5: Annotated[bool, typer.Option(help="Take the md5, by which the original verifies.")] = True,
@@ -211,6 +212,7 @@ def info(target: Target, api_key: Key = None, api_key_file: KeyFile = None, as_j
 @app.command()
 def check(
     target: Target,
+    *,
     fast: Annotated[bool, typer.Option("--fast", help="Structure, sizes and permissions only.")] = False,
     subset: Annotated[str | None, typer.Option(help="Read a part: 10% or 3/7.")] = None,
     head: Annotated[str | None, typer.Option(help="An earlier head, kept elsewhere.")] = None,
