@@ -23,7 +23,23 @@ from holdfast.errors import BulkError, HoldfastError, InvalidInputError
 from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
 from holdfast.paths import is_url
 
-__all__ = ["app", "shown_progress"]
+__all__ = [
+    "add",
+    "adopt",
+    "app",
+    "check",
+    "export",
+    "fetch",
+    "find",
+    "head",
+    "import_source",
+    "info",
+    "init",
+    "list_entries",
+    "log",
+    "rebuild",
+    "shown_progress",
+]
 
 app = typer.Typer(no_args_is_help=True, help="Results that nobody can change unnoticed.")
 

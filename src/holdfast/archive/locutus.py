@@ -16,7 +16,7 @@ from holdfast import console
 from holdfast.archive.archive import LocalArchive
 from holdfast.errors import HoldfastError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "fetch", "info", "init", "list_resources", "main", "store"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

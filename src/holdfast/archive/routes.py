@@ -35,7 +35,19 @@ from holdfast.http.reply import Reply, file_reply, json_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Context, Route, Upload
 
-__all__ = ["Archives", "mount", "routes"]
+__all__ = [
+    "AddParams",
+    "Archives",
+    "CheckParams",
+    "EntriesParams",
+    "FileParams",
+    "NewEntries",
+    "NewEntry",
+    "NoParams",
+    "OffsetParams",
+    "mount",
+    "routes",
+]
 
 _CREATED = 201
 _FILE = "/{event}/{production}/{name:path}"

@@ -14,7 +14,7 @@ from holdfast import files
 from holdfast.errors import ConflictError, InvalidInputError, NotFoundError
 from holdfast.types import Buffer
 
-__all__ = ["Uploads"]
+__all__ = ["Staged", "Uploads"]
 
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 _KEPT_S = 7 * 24 * 3600.0
