@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
-from holdfast.app import FACES, ServeOptions, build
-from holdfast.errors import AuthenticationError, ForbiddenError, InvalidInputError, NotFoundError
+from holdfast.app import FACES, ServeOptions, build, serve
+from holdfast.errors import AuthenticationError, BusyError, ForbiddenError, InvalidInputError, NotFoundError
 from holdfast.http.client import Connection
 from holdfast.http.serving import running
 
@@ -19,7 +20,7 @@ def home(tmp_path):
 
 
 def options(home, **more):
-    return ServeOptions(directory=home, face="catalog", faces={"digest": "now"}, **more)
+    return ServeOptions(directory=home, face="catalog", faces={"catalog": {"digest": "now"}}, **more)
 
 
 def test_a_first_start_makes_a_key_and_keeps_only_its_hash(home):
@@ -47,6 +48,15 @@ def test_a_key_that_is_given_is_accepted_and_not_kept(home):
     with build(options(home)) as later:
         assert later.made_key is not None
     assert "my-own-key" not in repr(options(home, api_key="my-own-key"))
+
+
+def test_a_port_that_is_taken_makes_no_key(home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BusyError, match="--port"):
+            serve(options(home, port=port), lambda url, app: None)
+    with build(options(home)) as later:
+        assert later.made_key is not None
 
 
 def test_a_public_server_is_read_by_anyone_and_from_any_page(home):

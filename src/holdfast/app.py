@@ -21,11 +21,12 @@ from typing import Any
 
 from holdfast.database import Database, locate
 from holdfast.errors import InvalidInputError, ReadOnlyError
-from holdfast.http.auth import Access, Principal, key_hash, new_key
+from holdfast.http.auth import Access, key_hash, new_key
 from holdfast.http.edge import Site
 from holdfast.http.metrics import MEDIA_TYPE
 from holdfast.http.openapi import describe
 from holdfast.http.origin import Origin
+from holdfast.http.principal import Principal
 from holdfast.http.reply import Reply, json_reply, text_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Context, Mount, Route
@@ -99,7 +100,7 @@ class ServeOptions:
     database : Path, optional
         Where the database lies; default by the one rule for all faces.
     faces : mapping, optional
-        Settings of the faces, by name.
+        Settings of the faces, by the face's name.
     """
 
     directory: Path
@@ -112,7 +113,7 @@ class ServeOptions:
     allow_origin: tuple[str, ...] = ()
     allow_host: tuple[str, ...] = ()
     database: Path | None = None
-    faces: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    faces: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(slots=True)
@@ -192,17 +193,18 @@ def serve(options: ServeOptions, ready: Callable[[str, App], object]) -> None:
         For an address that cannot be listened at.
     """
     # The HTTP server is loaded by who serves, not by who opens an app in-process.
-    from holdfast.http.serving import serve as serve_site
+    from holdfast.http.serving import listen, serve_on
 
-    with build(options) as app:
-        serve_site(app.site, options.host, options.port, ready=lambda url: ready(url, app))
+    # Listening comes first: a key that is made, and shown once, must not be lost to a port that is taken.
+    with listen(options.host, options.port) as listener, build(options) as app:
+        serve_on(listener, app.site, ready=lambda url: ready(url, app))
 
 
 def _mount(options: ServeOptions, stack: ExitStack) -> list[Mount]:
     mounts = []
     for face in _chosen(options.face):
         alone = options.face is not None
-        context = Context(options.directory, options.database, options.faces, alone=alone)
+        context = Context(options.directory, options.database, options.faces.get(face.name, {}), alone=alone)
         try:
             routes = import_module(face.module).mount(context)
         finally:

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from holdfast.errors import AuthenticationError, ForbiddenError
-from holdfast.http.auth import ANONYMOUS, LOCAL, Access, Principal, key_hash, key_of, new_key
+from holdfast.http.auth import Access, key_hash, key_of, new_key
+from holdfast.http.principal import ANONYMOUS, LOCAL, Principal
 from holdfast.http.request import Request
 
 KEY = new_key()

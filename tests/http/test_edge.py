@@ -62,6 +62,12 @@ def test_an_endless_head_is_cut_off(url):
             assert receive_all(link).startswith(b"HTTP/1.1 431")
 
 
+def test_a_head_over_the_limit_is_refused(url):
+    fields = [f"X-Filler-{number}: {'a' * 1000}" for number in range(100)]
+    status, body, _ = status_and_body(send_raw(url, get("/v1/", *fields)))
+    assert (status, json.loads(body)["code"]) == (431, "head-too-long")
+
+
 def test_a_slow_head_is_dropped(url):
     with connect(url) as link:
         link.sendall(b"GET /v1/ HTTP/1.1\r\n")

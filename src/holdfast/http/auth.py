@@ -2,7 +2,8 @@
 
 It does not keep keys: the roof gives a function that finds one by its hash.
 
->>> from holdfast.http.auth import Access, Principal, key_hash, new_key
+>>> from holdfast.http.auth import Access, key_hash, new_key
+>>> from holdfast.http.principal import Principal
 >>> key = new_key()
 >>> access = Access(lambda digest: Principal("tom", "read") if digest == key_hash(key) else None)
 >>> access.principal_of(key).name
@@ -19,43 +20,20 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from holdfast.errors import AuthenticationError, ForbiddenError
+from holdfast.http.principal import ANONYMOUS, LOCAL, Principal
+from holdfast.http.request import Request
 from holdfast.types import Scope
 
-if TYPE_CHECKING:
-    from holdfast.http.request import Request
-
-__all__ = ["ANONYMOUS", "LOCAL", "Access", "Need", "Principal", "key_hash", "key_of", "new_key"]
+__all__ = ["Access", "Need", "key_hash", "key_of", "new_key"]
 
 Need = Literal["open", "read", "write"]
 """What a route asks for: nothing at all, or a key of that scope."""
 
 _REMEMBER_S = 1.0
 _MAX_REMEMBERED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Be who asks.
-
-    Parameters
-    ----------
-    name : str
-        For logs; never the key.
-    scope : {"read", "write"} or None
-        What the key allows; None without a key.
-    """
-
-    name: str
-    scope: Scope | None = None
-
-
-ANONYMOUS = Principal("anonymous")
-LOCAL = Principal("local", "write")
-"""Who asks in the process that holds the data."""
 
 
 def new_key() -> str:

@@ -27,7 +27,7 @@ from starlette.routing import Router
 
 from holdfast.errors import HoldfastError, MethodNotAllowedError, NotFoundError, TransportError
 from holdfast.http.auth import Access
-from holdfast.http.errors import INTERNAL, AddressTooLongError, MisdirectedError
+from holdfast.http.errors import INTERNAL, AddressTooLongError, HeadTooLongError, MisdirectedError
 from holdfast.http.limits import PIECE_BYTES, SHARED_PIECE_BYTES, Limits
 from holdfast.http.metrics import Metrics
 from holdfast.http.origin import Origin
@@ -175,8 +175,8 @@ class Site:
 
         Raises
         ------
-        AddressTooLongError
-            For an address over the limit.
+        AddressTooLongError, HeadTooLongError
+            For an address, or the fields of a head, over the limit.
         MisdirectedError
             For a ``Host`` that is not this server.
         """
@@ -186,6 +186,11 @@ class Site:
         if length > self.limits.url_bytes:
             raise AddressTooLongError(
                 f"the address has {length} bytes, over the limit of {self.limits.url_bytes}; use POST"
+            )
+        head = sum(len(name) + len(value) for name, value in request.scope["headers"])
+        if head > self.limits.header_bytes:
+            raise HeadTooLongError(
+                f"the head of the request has {head} bytes, over the limit of {self.limits.header_bytes}"
             )
         if not self.origin.knows_host(request.headers.get("host")):
             raise MisdirectedError(

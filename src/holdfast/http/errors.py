@@ -44,6 +44,7 @@ __all__ = [
     "BY_STATUS",
     "INTERNAL",
     "AddressTooLongError",
+    "HeadTooLongError",
     "MisdirectedError",
     "error_from",
     "error_json",
@@ -59,6 +60,13 @@ class AddressTooLongError(TooLargeError):
 
     code = "address-too-long"
     status = 414
+
+
+class HeadTooLongError(TooLargeError):
+    """Say that the head of a request is over its limit; a body takes more."""
+
+    code = "head-too-long"
+    status = 431
 
 
 class MisdirectedError(ForbiddenError):
@@ -85,7 +93,7 @@ BY_STATUS: dict[int, type[HoldfastError]] = {
     421: MisdirectedError,
     422: UnreadableError,
     429: BusyError,
-    431: TooLargeError,
+    431: HeadTooLongError,
     501: MissingDependencyError,
     502: TransportError,
     503: BusyError,

@@ -102,7 +102,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _refuse_head(self) -> None:
-        body = b'{"detail":"the head of the request is too long; use POST","code":"too-large","details":{}}'
+        body = (
+            b'{"detail":"the head of the request is too long; use POST","code":"head-too-long","details":{}}'
+        )
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
             b"connection: close\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body

@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from holdfast.errors import InvalidInputError
-from holdfast.http.auth import ANONYMOUS, Principal
 from holdfast.http.params import decode_params
+from holdfast.http.principal import ANONYMOUS, Principal
 from holdfast.types import Json
 
 __all__ = ["Headers", "Pairs", "Query", "Request"]

@@ -28,7 +28,7 @@ import uvicorn
 from holdfast.errors import BusyError, ForbiddenError, InvalidInputError, TransportError
 from holdfast.http.edge import Site
 
-__all__ = ["Serving", "listen", "running", "serve", "url_of"]
+__all__ = ["Serving", "listen", "running", "serve", "serve_on", "url_of"]
 
 BACKLOG = 2048
 # Threads give way to the event loop ten times sooner than by default: small answers stay quick
@@ -177,7 +177,22 @@ def serve(
     BusyError, ForbiddenError, InvalidInputError
         As `listen`.
     """
-    listener = listen(host, port)
+    with listen(host, port) as listener:
+        serve_on(listener, site, ready=ready)
+
+
+def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], object] | None = None) -> None:
+    """Serve a site at a socket that listens already, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    listener : socket.socket
+        From `listen`; it is closed at the end.
+    site : Site
+        What is served.
+    ready : callable, optional
+        Takes the address as soon as clients can connect.
+    """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
