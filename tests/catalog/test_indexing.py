@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import numpy as np
 import pytest
 
 from holdfast.catalog import index
+from holdfast.catalog.indexing import Options, index_catalog
 from holdfast.catalog.tree import Catalog
-from holdfast.errors import BulkError, InvalidInputError, NotFoundError
+from holdfast.errors import BulkError, ForbiddenError, InvalidInputError, NotFoundError
 from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
+from holdfast.formats.workers import ProbePool
 from holdfast.hashing import hash_file
 from holdfast.queries import Key
+from trap_plugin import trap_plugin
 
 LONG_AGO = 1_700_000_000
 
@@ -379,3 +384,76 @@ def test_ten_thousand_entries_in_two_levels_are_listed(tmp_path):
     with Catalog(tmp_path) as catalog:
         assert catalog.count((), deep=True) == 1220
         assert [row.key for row in catalog.search(("d3",), limit=3).rows] == ["000.txt", "001.txt", "002.txt"]
+
+
+def test_two_processes_may_index_one_directory_at_once(tmp_path):
+    for n in range(5):
+        (tmp_path / f"d{n}").mkdir()
+        for m in range(40):
+            (tmp_path / f"d{n}" / f"{m}.txt").write_text("x")
+    code = f"from holdfast.catalog import index; index({str(tmp_path)!r})"
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.defpath}
+    started = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(3)]
+    assert [process.wait(120) for process in started] == [0, 0, 0]
+    with Catalog(tmp_path) as catalog:
+        assert catalog.count((), deep=True) == 205
+
+
+def test_an_index_that_was_killed_is_finished_by_the_next(tmp_path):
+    for n in range(3000):
+        (tmp_path / f"{n}.txt").write_text("x")
+    code = f"from holdfast.catalog import index; index({str(tmp_path)!r})"
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.defpath}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
+        database = tmp_path / ".holdfast" / "catalog.db"
+        while not database.exists() and process.poll() is None:
+            os.sched_yield()
+        process.kill()
+    summary = index(tmp_path)
+    assert summary.files == 3000
+    assert summary.added + summary.unchanged == 3000
+    with Catalog(tmp_path) as catalog:
+        assert catalog.count(()) == 3000
+
+
+def test_a_file_that_crashes_or_hangs_its_library_is_listed_with_an_error(tmp_path):
+    (tmp_path / "served").mkdir()
+    for name, content in {"a": "TRAPcrash", "b": "TRAPhang", "c": "TRAPfine"}.items():
+        (tmp_path / "served" / f"{name}.trap").write_text(content)
+    (tmp_path / "served" / "d.csv").write_text("x\n1\n")
+    pool = ProbePool(workers=2, timeout_s=3)
+    with trap_plugin(tmp_path / "packages"), Catalog(tmp_path / "served", create=True) as catalog:
+        summary = index_catalog(catalog, Options(pool=pool))
+        pool.close()
+        assert (summary.files, len(summary.errors)) == (4, 2)
+        assert "crashed (signal 6)" in metadata(catalog, "a.trap")["error"]
+        assert "more than 3 s" in metadata(catalog, "b.trap")["error"]
+        assert metadata(catalog, "c.trap") == {"ok": True}
+        assert catalog.node(("d.csv",)).family == "table"
+        for name in "abc":
+            with catalog.open_asset(own(catalog, f"{name}.trap")[1]) as source:
+                assert bytes(source.read()).startswith(b"TRAP")
+        again = index_catalog(catalog)
+        assert (again.unchanged, again.errors) == (4, summary.errors)
+
+
+def test_what_leads_outside_is_read_where_that_is_allowed(directory, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with h5py.File(outside / "frames.h5", "w") as file:
+        file["data"] = np.arange(4)
+    with h5py.File(directory / "master.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("../outside/frames.h5", "data")
+    index(directory)
+    with Catalog(directory) as catalog:
+        assert "--allow-outside" in metadata(catalog, "master.h5", "link")["error"]
+    (directory / "master.h5").touch()
+    index(directory, allow_outside=[outside])
+    with Catalog(directory, allow_outside=[outside]) as catalog:
+        source, _ = own(catalog, "master.h5", "link")
+        assert source.assets[1].location == str(outside / "frames.h5")
+        assert catalog.places.public(source.assets[1].location) == "frames.h5"
+        with catalog.array(("master.h5", "link")) as array:
+            assert array.read().tolist() == [0, 1, 2, 3]
+    with Catalog(directory) as catalog, pytest.raises(ForbiddenError):
+        catalog.array(("master.h5", "link"))

@@ -1,8 +1,6 @@
 """Probe workers: answers, and files that crash, hang or exhaust them."""
 
 import os
-import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,66 +11,18 @@ import pytest
 from holdfast.formats.probe import Job, probe_file
 from holdfast.formats.workers import ProbePool
 from holdfast.hashing import hash_blocks
-
-PLUGIN = """
-import os, time
-from holdfast.formats.base import Described, Description, Format
-
-class Trap(Format):
-    name, media_types, suffixes = "trap", ("application/x-trap",), (".trap",)
-    def sniff(self, head, source):
-        return head.startswith(b"TRAP")
-    def describe(self, source):
-        kind = source.head()[4:].decode()
-        if kind == "crash":
-            os.abort()
-        if kind == "exit":
-            os._exit(3)
-        if kind == "hang":
-            time.sleep(100)
-        if kind == "raise":
-            raise ZeroDivisionError("what a plug-in may raise")
-        if kind == "memory":
-            bytearray(1 << 40)
-        if kind == "surrogate":
-            return Description(Described("", "bytes", {"a": "\\ud800"}), self.media_types[0])
-        return Description(Described("", "bytes", {"ok": True}), self.media_types[0])
-
-TRAP = Trap()
-"""
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory):
-    """A package of a third party with a format, found by its entry point."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "trap_format.py").write_text(PLUGIN)
-    (site / "trap_format-1.dist-info").mkdir()
-    (site / "trap_format-1.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: trap-format\nVersion: 1\n"
-    )
-    (site / "trap_format-1.dist-info" / "entry_points.txt").write_text(
-        "[holdfast.formats]\ntrap = trap_format:TRAP\n"
-    )
-    sys.path.insert(0, str(site))
-    yield site
-    sys.path.remove(str(site))
+from trap_plugin import trap_plugin
 
 
 @pytest.fixture
-def pool():
-    # A second thread makes workers start as fresh processes, which see the plug-in.
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    made = ProbePool(workers=2, timeout_s=5)
-    yield made
-    made.close()
-    stop.set()
-    thread.join()
+def pool(tmp_path_factory):
+    with trap_plugin(tmp_path_factory.mktemp("site") / "packages"):
+        made = ProbePool(workers=2, timeout_s=5)
+        yield made
+        made.close()
 
 
-def test_every_file_gets_an_answer_whatever_the_others_do(plugin, pool, tmp_path):
+def test_every_file_gets_an_answer_whatever_the_others_do(pool, tmp_path):
     kinds = ["crash", "fine", "exit", "raise", "memory", "surrogate", *["fine"] * 30]
     jobs = []
     for number, kind in enumerate(kinds):
@@ -90,18 +40,14 @@ def test_every_file_gets_an_answer_whatever_the_others_do(plugin, pool, tmp_path
     assert "ZeroDivisionError" in found[3].failure.message
 
 
-def test_a_file_that_hangs_is_given_up(plugin, tmp_path):
+def test_a_file_that_hangs_is_given_up(tmp_path):
     pool = ProbePool(workers=1, timeout_s=1.5)
     for name, kind in [("a", "hang"), ("b", "fine"), ("c", "hang")]:
         (tmp_path / f"{name}.trap").write_text("TRAP" + kind)
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
     began = time.monotonic()
-    found = dict(pool.map([Job(tmp_path / f"{name}.trap") for name in "abc"]))
-    pool.close()
-    stop.set()
-    thread.join()
+    with trap_plugin(tmp_path / "packages"):
+        found = dict(pool.map([Job(tmp_path / f"{name}.trap") for name in "abc"]))
+        pool.close()
     codes = {job.path.stem: probed.failure and probed.failure.code for job, probed in found.items()}
     assert codes == {"a": "time-limit", "b": None, "c": "time-limit"}
     assert time.monotonic() - began < 30
@@ -137,22 +83,24 @@ def test_answers_are_those_of_this_process_and_carry_digests(pool, mixed):
 
 
 def test_an_abandoned_run_leaves_no_process(pool, mixed):
+    before = children()
     for _ in pool.map(Job(mixed / "b.csv") for _ in range(200)):
         break
     pool.close()
-    assert not children()
+    assert children() == before
 
 
 def test_a_forked_worker_keeps_nothing_open(tmp_path, mixed):
+    before = children()
     pool = ProbePool(workers=1)
     with open(tmp_path / "held", "wb"):
         list(pool.map([Job(mixed / "b.csv")]))
-        for child in children():
+        for child in children() - before:
             held = {os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")}
             assert not any("held" in target for target in held)
     pool.close()
-    assert not children()
+    assert children() == before
 
 
 def children():
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())

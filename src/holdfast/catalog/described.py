@@ -22,6 +22,8 @@ __all__ = ["DIRECTORY_TYPE", "directory_node", "directory_source", "file_node", 
 DIRECTORY_TYPE = "inode/directory"
 """The media type of a directory as the asset of a container."""
 
+# Not even the bytes of the file could be had; asked again at each indexing.
+_UNREADABLE = frozenset({"forbidden", "storage"})
 _BYTES_TYPE = "application/octet-stream"
 _TEXT_TYPE = "text/plain"
 
@@ -96,7 +98,7 @@ def _own_asset(found: Found, probed: Probed, *, is_growing: bool) -> NewAsset:
     state = probed.state or found.state
     digests = probed.digests()
     kind: AssetState = "verified" if digests is not None else "pending"
-    if probed.state is None:
+    if probed.failure is not None and probed.failure.code in _UNREADABLE:
         kind = "error"
     elif is_growing:
         kind = "growing"

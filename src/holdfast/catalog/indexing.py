@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.catalog.digesting import digest_pending
+from holdfast.catalog.failures import Failures
 from holdfast.catalog.places import STORAGE_FACT
 from holdfast.catalog.progress import Progress
 from holdfast.catalog.recording import Recorder
@@ -204,6 +205,7 @@ class _Run:
         self._places = catalog.places
         self._known = catalog.database.assets.facts()
         self._recorder = Recorder(catalog)
+        self._failures = Failures(catalog)
         self._vanished = Vanished(catalog, set(self._known))
         self._waiting: deque[Found] = deque()
         self._looked: dict[str, Found] = {}
@@ -221,6 +223,10 @@ class _Run:
         self._probe(iter(self._masters()))
         if self._options.found is None and not self._options.is_stopped():
             self._vanished.mark(self.summary, prune=self._options.prune)
+            for location in self._vanished.among(self._failures.locations()):
+                self._failures.clear(location)
+        self._failures.save()
+        self.summary.errors += self._failures.messages()
         return self.summary
 
     def _note_storage(self) -> None:
@@ -251,7 +257,9 @@ class _Run:
         if probed.failure is not None:
             if probed.failure.code == "missing-file" and not found.path.exists():
                 return
-            self.summary.errors.append((str(found.path), probed.failure.message))
+            self._failures.put(found.location, probed.failure.message)
+        else:
+            self._failures.clear(found.location)
         is_written = self._is_written(found, probed)
         if is_written:
             probed.digest = None
@@ -296,6 +304,7 @@ class _Run:
             self.summary.errors.append((str(found.path), found.error))
         if found.is_directory:
             self.summary.directories += 1
+            self._failures.clear(found.location)
             self._recorder.put_directory(found, was_file=known is not None and known[1] is not None)
             return
         self.summary.files += 1

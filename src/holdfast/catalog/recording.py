@@ -6,6 +6,7 @@ Owns the order of writing: a directory before what is in it, all of one batch in
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from holdfast.catalog.described import directory_node, directory_source, file_node, refused_node
 from holdfast.catalog.scanning import Found
@@ -56,25 +57,27 @@ class Recorder:
         """Write everything taken so far; return how many files were added and updated."""
         if not (self._files or self._directories or self._rested):
             return 0, 0
-        directories = self._new_directories()
-        if not (self._files or directories or self._rested):
+        directories, self._directories = self._sorted(self._directories.values()), {}
+        if not (self._files or self._rested or any(self._is_new(*each) for each in directories)):
             return 0, 0
         with self._catalog.database.transaction() as tx:
             for found, was_file in directories:
-                self._write_directory(tx, found, was_file=was_file)
+                # Asked again now that nobody else can write: another process may have been first.
+                if self._is_new(found, was_file):
+                    self._write_directory(tx, found, was_file=was_file)
             outcomes = self._write_files(tx)
             self._write_rested(tx)
         self._files, self._rested = {}, []
         return outcomes.count("added"), len(outcomes) - outcomes.count("added")
 
-    def _new_directories(self) -> list[tuple[Found, bool]]:
-        """Return directories without a node, each after the one it is in."""
-        new = []
-        for key, (found, was_file) in self._directories.items():
-            if was_file or self._lookup(key) is None or (not key and self._lacks_source()):
-                new.append((found, was_file))
-        self._directories = {}
-        return sorted(new, key=lambda item: len(item[0].key))
+    @staticmethod
+    def _sorted(directories: Iterable[tuple[Found, bool]]) -> list[tuple[Found, bool]]:
+        """Return directories each after the one it is in."""
+        return sorted(directories, key=lambda item: len(item[0].key))
+
+    def _is_new(self, found: Found, was_file: bool) -> bool:
+        """Whether a directory has no node yet, or one that stands for a file."""
+        return was_file or self._lookup(found.key) is None or (not found.key and self._lacks_source())
 
     def _lacks_source(self) -> bool:
         return not self._catalog.database.assets.of_node(ROOT)

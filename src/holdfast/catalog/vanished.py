@@ -6,6 +6,7 @@ Owns marking it missing, and removing its nodes when asked to.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Protocol
 
 from holdfast.catalog.tree import Catalog
@@ -40,6 +41,10 @@ class Vanished:
     def seen(self, location: str) -> None:
         """Say that something lies there."""
         self._unseen.discard(location)
+
+    def among(self, locations: Iterable[str]) -> list[str]:
+        """Return those of some locations that were not seen."""
+        return [location for location in locations if location in self._unseen]
 
     def mark(self, counts: Counts, *, prune: bool) -> None:
         """Mark as missing what is gone; with `prune`, remove its nodes."""
