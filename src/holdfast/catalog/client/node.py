@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path as FilePath
+from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
 from holdfast.catalog.client.assets import Asset, export, fetch
@@ -57,6 +58,18 @@ class Node:
         self.session = session
         self.path = path
         self.item = dict(item)
+
+    def close(self) -> None:
+        """Give back what the whole catalog holds open: sockets, files, the database."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def _identity(self) -> tuple[Any, ...]:

@@ -41,14 +41,27 @@ class Session:
         Makes an equal session from `arguments`, in another process too.
     arguments : tuple
         The address; never a key.
+    close_catalog : callable, optional
+        Gives back what a catalog of this process holds.
     """
 
     def __init__(
-        self, connection: Connection, reopen: Callable[..., Session], arguments: tuple[Any, ...]
+        self,
+        connection: Connection,
+        reopen: Callable[..., Session],
+        arguments: tuple[Any, ...],
+        close_catalog: Callable[[], object] | None = None,
     ) -> None:
         self.connection = connection
         self._reopen = reopen
         self._arguments = arguments
+        self._close_catalog = close_catalog
+
+    def close(self) -> None:
+        """Give back sockets, open files and the database; a second time does nothing."""
+        self.connection.close()
+        if self._close_catalog is not None:
+            self._close_catalog()
 
     def __reduce__(self) -> tuple[Callable[..., Session], tuple[Any, ...]]:
         return self._reopen, self._arguments
