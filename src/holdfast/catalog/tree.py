@@ -6,6 +6,7 @@ Owns opening a catalog and finding things in it; how it is filled stands in `ind
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,7 +48,7 @@ class Catalog:
     allow_outside : sequence of path-like
         Further directories that links may lead to.
     read_only : bool
-        Never write to the database.
+        Never write to the database; so too where it lies on something that cannot be written.
     create : bool
         Make the database when there is none.
 
@@ -79,6 +80,7 @@ class Catalog:
             raise NotFoundError(
                 f"{location.directory} is not indexed; run 'holdfast index {location.directory}'"
             )
+        read_only = read_only or not _is_writable(location.database)
         self._arguments = (directory, readable_storage, database, allow_outside, read_only)
         self.database = Database(location.database, read_only=read_only, create=create)
         self.places = Places.of(location, self.database, readable_storage, allow_outside)
@@ -318,6 +320,11 @@ class Catalog:
 
     def __repr__(self) -> str:
         return f"<Catalog {self.places.storage}: {self.database.nodes.get(ROOT).children} entries>"
+
+
+def _is_writable(database: Path) -> bool:
+    """Whether a database that is there can be written; one that is not there is made."""
+    return not database.exists() or (os.access(database, os.W_OK) and os.access(database.parent, os.W_OK))
 
 
 def _reopened(
