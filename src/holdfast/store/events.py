@@ -13,7 +13,7 @@ import uuid
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from holdfast.errors import AlreadyExistsError
+from holdfast.errors import ConflictError
 from holdfast.events import Event, EventBus, ProgressEnd, ProgressEvent, ProgressStart, ProgressStep, bus
 from holdfast.types import Json
 
@@ -216,12 +216,12 @@ def set_event_manager(event_manager: EventBus) -> None:
 
     Raises
     ------
-    AlreadyExistsError
+    ConflictError
         One is settled already: listeners that are connected to it would be lost.
     """
     global _manager
     if _manager is not None:
-        raise AlreadyExistsError(
+        raise ConflictError(
             "an event manager is in use already; set yours before the first store is opened, "
             "or connect to get_event_manager()"
         )
