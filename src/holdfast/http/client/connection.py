@@ -174,6 +174,8 @@ class Connection:
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 break
             where = self._redirected(where, answer)
+        else:
+            raise TransportError(f"{self.address} redirects in circles; check its address")
         if answer.status >= _REFUSED:
             with answer:
                 raise error_from(answer.status, answer.read(_MAX_ERROR_BYTES), answer.reason)
