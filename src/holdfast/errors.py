@@ -26,6 +26,7 @@ __all__ = [
     "ForbiddenError",
     "HashError",
     "HoldfastError",
+    "ImmutableDocumentError",
     "ImmutableError",
     "InvalidInputError",
     "InvalidTypeError",
@@ -219,6 +220,12 @@ class ImmutableError(HoldfastError, NotImplementedError):
 
     code = "immutable"
     status = 405
+
+
+class ImmutableDocumentError(ImmutableError):
+    """Say that analysis documents are never changed, and that a new one can supersede an old one."""
+
+    code = "immutable-document"
 
 
 class AuthenticationError(HoldfastError, PermissionError):

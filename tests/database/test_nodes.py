@@ -262,7 +262,7 @@ def test_hostile_pattern_runs_out_of_time(database):
     started = time.monotonic()
     with pytest.raises(TimeLimitError):
         database.nodes.count(ROOT, Regex("s", "(a|a)*b|(a*)*c$"))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     assert database.nodes.count(ROOT, Like("s", "%a" * 50 + "%b")) == 0
 
 

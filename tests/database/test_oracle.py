@@ -22,7 +22,7 @@ def filled(seed: int, *, count: int = NODES) -> Database:
     with database.transaction() as tx:
         boxes = [ROOT]
         for box in range(6):
-            boxes += tx.nodes.add(draw.choice(boxes), [trees.node(draw, 1000 + box, "container")])
+            boxes += tx.nodes.add(draw.choice(boxes), [trees.node(draw, 1_000_000 + box, "container")])
         for number in range(count):
             tx.nodes.add(ROOT if draw.random() < 0.7 else draw.choice(boxes), [trees.node(draw, number)])
     return database

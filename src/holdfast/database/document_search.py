@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from holdfast.database.compiler import Compiler
 from holdfast.database.flatten import Flattener, image
 from holdfast.database.pathways import PathWriter, path_text
-from holdfast.database.patterns import search
+from holdfast.database.patterns import check_patterns, search
 from holdfast.database.scopes import TRUE, Fragment, Scope
 from holdfast.database.sorting import Image, Order, in_order
 from holdfast.errors import TooLargeError
@@ -213,6 +213,7 @@ class _Found:
 
 
 def _found(connection: sqlite3.Connection, collection: int, query: Query, columns: Columns) -> _Found:
+    check_patterns(query)
     roots = _roots(query, columns)
     compiler = Compiler(connection, _scope(collection, columns))
     if not roots:

@@ -15,11 +15,12 @@ import regex
 from holdfast.database.flatten import MAX_TEXT
 from holdfast.database.scopes import Scope
 from holdfast.errors import InvalidInputError, TimeLimitError
-from holdfast.queries import Like, Query, Regex
+from holdfast.queries import And, Like, Not, Or, Query, Regex
+from holdfast.queries.elements import ElementMatch
 from holdfast.queries.likes import like_pattern
 from holdfast.queries.values import TEXT
 
-__all__ = ["TIME_LIMIT_S", "glob_of", "matching_texts", "search"]
+__all__ = ["TIME_LIMIT_S", "check_patterns", "glob_of", "matching_texts", "search"]
 
 TIME_LIMIT_S = 2.0
 """How long the regular expressions of one query may take in all, seconds."""
@@ -60,6 +61,28 @@ def search(pattern: str, text: str, case_sensitive: bool, timeout_s: float = TIM
         raise InvalidInputError(f"the regular expression {pattern!r:.200} is malformed: {error}") from error
 
 
+def check_patterns(query: Query) -> None:
+    """Check every regular expression of a query, whether or not any text will be searched with it.
+
+    Parameters
+    ----------
+    query : Query
+        Any query.
+
+    Raises
+    ------
+    InvalidInputError
+        For a malformed one.
+    """
+    if isinstance(query, And | Or):
+        for each in query.queries:
+            check_patterns(each)
+    elif isinstance(query, Not | ElementMatch):
+        check_patterns(query.query)
+    elif isinstance(query, Regex):
+        search(query.pattern, "", query.case_sensitive)
+
+
 def matching_texts(connection: sqlite3.Connection, scope: Scope, path: int, query: Query) -> list[str]:
     """Return the different texts under a path that a pattern matches, whole texts only.
 
@@ -90,7 +113,6 @@ def matching_texts(connection: sqlite3.Connection, scope: Scope, path: int, quer
         return [text for text in texts if pattern.fullmatch(text)]
     assert isinstance(query, Regex)
     end = time.monotonic() + TIME_LIMIT_S
-    search(query.pattern, "", query.case_sensitive)
     return [
         text for text in texts if search(query.pattern, text, query.case_sensitive, end - time.monotonic())
     ]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.database.compiler import Compiler, conjuncts
-from holdfast.database.patterns import search
+from holdfast.database.patterns import check_patterns, search
 from holdfast.database.scopes import Fragment, Scope
 from holdfast.errors import TooLargeError
 from holdfast.queries import And, Query, Subject
@@ -79,6 +79,7 @@ def plan(connection: sqlite3.Connection, scope: Scope, query: Query) -> Plan:
     TooLargeError
         When over 100,000 nodes would have to be looked at one by one.
     """
+    check_patterns(query)
     parts = conjuncts(query)
     compiler = Compiler(connection, scope)
     everything = Plan("nodes n", f"n.parent{scope.test}", ())

@@ -28,6 +28,7 @@ __all__ = [
     "canonical",
     "check_json",
     "equal",
+    "is_plain",
     "kind_of",
     "strings",
 ]
@@ -42,6 +43,7 @@ MAX_INT_DIGITS = 4000
 """The most digits of a whole number; the language itself stops at 4,300."""
 
 _PLAIN_LEVELS = 8
+_LARGE = 2**63
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _MAX_BITS = int(MAX_INT_DIGITS * math.log2(10))
 _KINDS = {
@@ -184,7 +186,7 @@ def check_json(value: Json, what: str = "value", *, max_depth: int = MAX_DEPTH) 
     TooLargeError
         For a value that nests too deeply.
     """
-    if _is_plain(value):
+    if is_plain(value):
         return
     waiting: list[tuple[Json, tuple[object, ...]]] = [(value, ())]
     while waiting:
@@ -202,8 +204,19 @@ def check_json(value: Json, what: str = "value", *, max_depth: int = MAX_DEPTH) 
             _check_subclass(each, what, path)
 
 
-def _is_plain(value: Json) -> bool:
-    """Tell fast, level by level, that a value has nothing that needs a closer look."""
+def is_plain(value: Json) -> bool:
+    """Tell fast, level by level, that a value has nothing that needs a closer look.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        True only for JSON of ASCII text, finite numbers of at most 63 bits and at most eight levels.
+    """
     level = [value]
     for _ in range(_PLAIN_LEVELS):
         below: list[Json] = []
@@ -226,7 +239,9 @@ def _is_plain(value: Json) -> bool:
 def _is_plain_scalar(each: Json, cls: type) -> bool:
     if cls is str:
         return each.isascii() and "\x00" not in each
-    return (cls is int or cls is float) and -1e18 < each < 1e18
+    if cls is int:
+        return -_LARGE < each < _LARGE
+    return cls is float and math.isfinite(each)
 
 
 def _inside(each: Json, what: str, path: tuple[object, ...]) -> Iterator[tuple[Json, tuple[object, ...]]]:

@@ -1,0 +1,400 @@
+"""Own the analysis documents of a directory: inserted once, never changed, found by filters.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as directory, Documents(directory) as documents:
+...     uids = documents.insert("analysis_header", [{"uid": "a", "time": 1.5, "provenance": {}}])
+...     documents.find("analysis_header", {"time": {"$gt": 1}})
+[{'uid': 'a', 'time': 1.5, 'provenance': {}}]
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from holdfast.analysis.kinds import HEADER, REFERENCE, STREAM, TAIL, Kind, kind_of
+from holdfast.analysis.linking import Places, linked
+from holdfast.analysis.projecting import projected
+from holdfast.analysis.schemas import check_content, check_data, check_size, validate
+from holdfast.database import Database, DocumentWindow, NewDocument, NewLink, Transaction, locate
+from holdfast.database.sorting import Order, order_of
+from holdfast.errors import ConflictError, HoldfastError, InvalidInputError
+from holdfast.queries import from_mongo
+from holdfast.queries.values import equal
+from holdfast.types import Json, PathLike
+
+__all__ = ["NEWEST_FIRST", "Documents"]
+
+NEWEST_FIRST: tuple[tuple[str, int], ...] = (("time", -1),)
+_encode = msgspec.json.Encoder().encode
+_KNOWN_HEADERS = 10_000
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """Hold one document on its way into the database."""
+
+    document: dict[str, Json]
+    filled: tuple[str, ...]
+    where: str
+    links: list[NewLink] = field(default_factory=list)
+    is_orphan: bool = False
+
+    @property
+    def uid(self) -> str:
+        return str(self.document["uid"])
+
+
+class Documents:
+    """Keep the analysis documents of a directory in its database.
+
+    Parameters
+    ----------
+    directory : path-like
+        The directory; its database lies where ``database.locate`` says.
+    database : path-like, optional
+        Where the database shall lie instead.
+    strict : bool, default True
+        Refuse documents whose parent is not there; else they are kept and marked as orphans.
+    read_only : bool, default False
+        Never write.
+
+    Raises
+    ------
+    NotFoundError
+        When there is no such directory.
+
+    Notes
+    -----
+    Safe across threads, processes and fork. An insert is durable when it returns.
+    """
+
+    def __init__(
+        self,
+        directory: PathLike,
+        database: PathLike | None = None,
+        *,
+        strict: bool = True,
+        read_only: bool = False,
+    ) -> None:
+        location = locate(directory, database)
+        self.directory, self.strict = location.directory, strict
+        self.database = Database(location.database, read_only=read_only)
+        self.places = Places(self.database.uid, location.directory)
+        self._headers: dict[tuple[str, str], dict[str, Any]] = {}
+
+    # -- inserting -------------------------------------------------------------------------------------
+
+    def insert(self, kind: str, documents: Sequence[Mapping[str, Json]], actor: str = "") -> list[str]:
+        """Keep documents of one kind, all of them or none.
+
+        Parameters
+        ----------
+        kind : str
+            One of ``analysis_header``, ``analysis_tail``, ``data_reference_header``, ``data_reference``.
+        documents : sequence of mapping
+            JSON values; they are not changed. ``uid``, ``time``, ``seq_num`` are filled where absent.
+        actor : str
+            Who inserts, for the log.
+
+        Returns
+        -------
+        list of str
+            The uids, in order.
+
+        Raises
+        ------
+        InvalidInputError
+            For a document that its schema refuses; the message says which one and where.
+        ConflictError
+            When a uid is taken by other content (the same content is a harmless retry), when the parent is
+            not there, or when the header has a tail already.
+        """
+        found = kind_of(kind)
+        prepared = [
+            self._prepared(
+                found, document, f"document {n} of {len(documents)}, " if len(documents) > 1 else ""
+            )
+            for n, document in enumerate(documents, 1)
+        ]
+        if not prepared:
+            return []
+        parents = self._parents(found, prepared)
+        return self.database.write(lambda tx: self._write(tx, found, prepared, parents, actor))
+
+    def _prepared(self, kind: Kind, given: Mapping[str, Json], number: str) -> _Prepared:
+        where = f"{number}{kind.name}"
+        if not isinstance(given, Mapping):
+            raise InvalidInputError(f"{where} must be an object, not {given!r:.80}")
+        document = dict(given)
+        filled = tuple(name for name in ("uid", "time") if document.get(name) is None)
+        if "uid" in filled:
+            document["uid"] = str(uuid.uuid4())
+        if "time" in filled:
+            document["time"] = time.time()
+        if kind is REFERENCE and document.get("seq_num", 0) is None:
+            del document["seq_num"]
+        with _naming(number):
+            check_content(kind.name, document)
+            validate(kind.name, document)
+        return _Prepared(document, filled, where)
+
+    def _parents(self, kind: Kind, prepared: list[_Prepared]) -> dict[str, dict[str, Any]]:
+        """Return the parents that are there already; what was seen once is there for ever."""
+        found: dict[str, dict[str, Any]] = {}
+        if kind.parent is None or kind.parent_field is None:
+            return found
+        for uid in {each.document[kind.parent_field] for each in prepared}:
+            known = self._headers.get((kind.parent, uid))
+            if known is None:
+                body = self.database.documents.get(kind_of(kind.parent).collection, uid)
+                if body is None:
+                    continue
+                known = self._remember(kind.parent, uid, body)
+            found[uid] = known
+        return found
+
+    def _remember(self, kind: str, uid: str, body: str) -> dict[str, Any]:
+        if len(self._headers) >= _KNOWN_HEADERS:
+            self._headers.clear()
+        document = json.loads(body)
+        kept = {name: document[name] for name in ("data_keys", "analysis_header") if name in document}
+        self._headers[kind, uid] = kept
+        return kept
+
+    def _write(
+        self,
+        tx: Transaction,
+        kind: Kind,
+        prepared: list[_Prepared],
+        parents: dict[str, dict[str, Any]],
+        actor: str,
+    ) -> list[str]:
+        stored = tx.documents.known(kind.collection, (each.uid for each in prepared))
+        fresh: dict[str, _Prepared] = {}
+        for each in prepared:
+            if not self._is_retry(each, stored, fresh):
+                self._check_parent(tx, kind, each, parents)
+                fresh[each.uid] = each
+        if fresh:
+            self._keep(tx, kind, list(fresh.values()))
+            tx.log.add("insert", kind.name, actor, {"documents": len(fresh), "uid": next(iter(fresh))})
+        return [each.uid for each in prepared]
+
+    def _is_retry(self, each: _Prepared, stored: dict[str, str], fresh: dict[str, _Prepared]) -> bool:
+        twin = json.loads(stored[each.uid]) if each.uid in stored else None
+        if twin is None and each.uid in fresh:
+            twin = fresh[each.uid].document
+        if twin is None:
+            return False
+        is_numbered = "seq_num" in each.document
+        ignored = {*each.filled, *(() if is_numbered else ("seq_num",))}
+        again, _ = self._linked(each, str(twin.get("uid")))
+        if not equal(_without(again, ignored), _without(twin, ignored)):
+            raise ConflictError(
+                f"{each.where}: uid {each.uid!r} is taken by other content; documents are immutable, "
+                "insert a new one that supersedes it"
+            )
+        return True
+
+    def _check_parent(
+        self, tx: Transaction, kind: Kind, each: _Prepared, parents: dict[str, dict[str, Any]]
+    ) -> None:
+        if kind.parent is None or kind.parent_field is None:
+            return
+        uid = each.document[kind.parent_field]
+        if uid not in parents:
+            body = tx.documents.get(kind_of(kind.parent).collection, uid)
+            if body is None and self.strict:
+                raise ConflictError(f"{each.where}: there is no {kind.parent} {uid!r}; insert it first")
+            each.is_orphan = body is None
+            parents[uid] = {} if body is None else json.loads(body)
+        if kind is REFERENCE:
+            check_data(each.document["data"], parents[uid].get("data_keys", {}), each.where)
+        each.is_orphan = each.is_orphan or (not parents[uid] and kind is REFERENCE)
+        if kind is TAIL:
+            self._check_tail(tx, each, uid)
+
+    def _check_tail(self, tx: Transaction, each: _Prepared, header: str) -> None:
+        tails = [json.loads(body)["uid"] for body in tx.documents.of_header(TAIL.collection, header)]
+        if tails and each.document.get("supersedes") != tails[-1]:
+            raise ConflictError(
+                f"{each.where}: analysis_header {header!r} already has the tail {tails[-1]!r}; supersede it"
+            )
+
+    def _keep(self, tx: Transaction, kind: Kind, fresh: list[_Prepared]) -> None:
+        if kind is REFERENCE:
+            _number(tx, fresh)
+        rows, links = [], list[NewLink]()
+        for each in fresh:
+            document, edges = self._linked(each, self._header_of(tx, kind, each.document))
+            body = _encode(document)
+            check_size(each.where, len(body))
+            links += edges
+            header = document[kind.parent_field] if kind.parent_field else None
+            number = document.get("seq_num") if kind is REFERENCE else None
+            text = body.decode()
+            rows.append(NewDocument(each.uid, document["time"], text, header, number, each.is_orphan))
+        tx.documents.add(kind.collection, rows)
+        if links:
+            tx.links.add(links)
+
+    def _linked(self, each: _Prepared, header: str) -> tuple[dict[str, Json], list[NewLink]]:
+        kind = each.where.rsplit(" ", 1)[-1]
+        return linked(self.places, kind, each.document, header)
+
+    def _header_of(self, tx: Transaction, kind: Kind, document: dict[str, Json]) -> str:
+        if kind is HEADER:
+            return str(document["uid"])
+        if kind is not REFERENCE:
+            return str(document["analysis_header"])
+        stream = document["data_reference_header"]
+        known = self._headers.get((STREAM.name, stream))
+        if known is None:
+            body = tx.documents.get(STREAM.collection, stream)
+            known = {} if body is None else json.loads(body)
+        return str(known.get("analysis_header", stream))
+
+    # -- finding ---------------------------------------------------------------------------------------
+
+    def find_bodies(
+        self,
+        kind: str,
+        filter: Mapping[str, Json],
+        *,
+        sort: Iterable[tuple[str, int]] = NEWEST_FIRST,
+        limit: int | None = None,
+        skip: int = 0,
+    ) -> list[str]:
+        """Return the JSON texts of the documents that a filter finds.
+
+        Parameters
+        ----------
+        kind : str
+            The kind of document.
+        filter : mapping
+            MongoDB's notation; see ``queries.mongo``.
+        sort : iterable of (str, 1 or -1)
+            Newest first by default; missing fields come last; equals stay newest first.
+        limit : int, optional
+            The most documents.
+        skip : int, default 0
+            How many to leave out first.
+
+        Returns
+        -------
+        list of str
+            The documents as they are kept.
+
+        Raises
+        ------
+        InvalidInputError
+            For an unknown operator, which is named, or a malformed argument.
+        """
+        found = kind_of(kind)
+        window = DocumentWindow(
+            _order(sort), -1 if limit is None else _whole(limit, "limit"), _whole(skip, "skip")
+        )
+        return self.database.documents.search(
+            found.collection, from_mongo(dict(filter)), window, **found.columns
+        )
+
+    def find(
+        self,
+        kind: str,
+        filter: Mapping[str, Json],
+        *,
+        sort: Iterable[tuple[str, int]] = NEWEST_FIRST,
+        limit: int | None = None,
+        skip: int = 0,
+        projection: Json = None,
+    ) -> list[dict[str, Json]]:
+        """Return the documents that a filter finds; see `find_bodies`.
+
+        Parameters
+        ----------
+        kind, filter, sort, limit, skip
+            As `find_bodies`.
+        projection : mapping or list, optional
+            The fields to give, or with 0 those to leave out.
+
+        Returns
+        -------
+        list of dict
+            The documents.
+        """
+        bodies = self.find_bodies(kind, filter, sort=sort, limit=limit, skip=skip)
+        return projected((msgspec.json.decode(body) for body in bodies), projection)
+
+    def count(self, kind: str, filter: Mapping[str, Json]) -> int:
+        """Return the exact number of documents that a filter finds."""
+        found = kind_of(kind)
+        return self.database.documents.count(found.collection, from_mongo(dict(filter)), **found.columns)
+
+    def get(self, kind: str, uid: str) -> dict[str, Json] | None:
+        """Return the document with a uid, or None."""
+        body = self.database.documents.get(kind_of(kind).collection, uid)
+        return None if body is None else json.loads(body)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _naming:  # reads as a statement
+    """Put the number of a document before the message of an error."""
+
+    def __init__(self, number: str) -> None:
+        self._number = number
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._number and isinstance(error, HoldfastError):
+            error.message = self._number + error.message
+
+
+def _without(document: dict[str, Json], names: set[str]) -> dict[str, Json]:
+    return {name: value for name, value in document.items() if name not in names}
+
+
+def _number(tx: Transaction, fresh: list[_Prepared]) -> None:
+    last: dict[str, int] = {}
+    for each in fresh:
+        stream = each.document["data_reference_header"]
+        if stream not in last:
+            last[stream] = tx.documents.last_number(REFERENCE.collection, stream)
+        number = each.document.setdefault("seq_num", last[stream] + 1)
+        last[stream] = max(last[stream], number)
+
+
+def _order(sort: Iterable[tuple[str, int]]) -> Order | None:
+    keys = list(sort)
+    if not all(isinstance(key, list | tuple) and len(key) == 2 for key in keys):
+        raise InvalidInputError(f"sort must be a list of [field, 1 or -1], not {keys!r:.80}")
+    pairs = [(key, direction) for key, direction in keys]
+    return None if pairs == list(NEWEST_FIRST) else order_of(pairs)
+
+
+def _whole(value: Json, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise InvalidInputError(f"{name} must be a whole number from 0 up, not {value!r:.40}")
+    return value

@@ -1,0 +1,285 @@
+"""Own the schemas of the documents, as published with the original and corrected, and their validation.
+
+>>> validate("analysis_header", {"uid": "a", "time": 1.0, "provenance": {}})
+>>> SCHEMAS["analysis_tail"]["required"]
+['uid', 'analysis_header', 'time', 'exit_status']
+
+References
+----------
+analysisstore, ``analysisstore/schemas/*.json``. Corrected: ``exit_status`` is declared, ``seq_num`` is filled
+by the server, further fields are welcome everywhere as the seed says, and bulk is a list of data references.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.errors import InvalidInputError, TooLargeError
+from holdfast.queries.values import check_json, is_plain
+from holdfast.types import Json
+
+__all__ = ["MAX_DOCUMENT_BYTES", "SCHEMAS", "check_content", "check_data", "check_size", "validate"]
+
+MAX_DOCUMENT_BYTES = 16 << 20
+"""The size of the largest document, as JSON text."""
+
+_UID = {"type": "string", "pattern": "^[^/\\x00-\\x1f]{1,200}$"}
+_TIME = {"type": "number"}
+_DATA_KEY = {
+    "type": "object",
+    "properties": {
+        "source": {"type": "string"},
+        "dtype": {"type": "string", "enum": ["string", "number", "array", "boolean", "integer"]},
+        "shape": {"type": "array", "items": {"type": ["integer", "null"]}},
+        "external": {"type": "string", "pattern": "^[A-Z]+:?"},
+    },
+    "required": ["source", "dtype", "shape"],
+}
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "analysis_header": {
+        "type": "object",
+        "properties": {
+            "uid": _UID,
+            "time": _TIME,
+            "provenance": {"type": "object"},
+            "config": {"type": "object"},
+            "project": {"type": "string"},
+            "sample": {"type": ["string", "object"]},
+            "beamline_id": {"type": "string"},
+            "scan_id": {"type": "integer"},
+            "group": {"type": "string"},
+            "owner": {"type": "string"},
+        },
+        "required": ["uid", "time", "provenance"],
+    },
+    "analysis_tail": {
+        "type": "object",
+        "properties": {
+            "uid": _UID,
+            "time": _TIME,
+            "analysis_header": _UID,
+            "exit_status": {"type": "string"},
+            "reason": {"type": "string"},
+            "analysis_status": {"type": "string", "enum": ["final", "raw"]},
+        },
+        "required": ["uid", "analysis_header", "time", "exit_status"],
+    },
+    "data_reference_header": {
+        "type": "object",
+        "properties": {
+            "uid": _UID,
+            "time": _TIME,
+            "analysis_header": _UID,
+            "data_keys": {"type": "object", "additionalProperties": _DATA_KEY},
+        },
+        "required": ["uid", "data_keys", "analysis_header", "time"],
+    },
+    "data_reference": {
+        "type": "object",
+        "properties": {
+            "uid": _UID,
+            "time": _TIME,
+            "data_reference_header": _UID,
+            "data": {"type": "object"},
+            "timestamps": {"type": "object", "additionalProperties": {"type": "number"}},
+            "seq_num": {"type": "integer"},
+        },
+        "required": ["uid", "data", "timestamps", "time", "data_reference_header"],
+    },
+}
+SCHEMAS["bulk_data_reference"] = {"type": "array", "items": SCHEMAS["data_reference"]}
+
+Check = Callable[[Json, str], None]
+_INT_RANGE = (-(2**63), 2**64 - 1)
+
+_TYPES: dict[str, Callable[[Json], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "null": lambda value: value is None,
+}
+
+
+def validate(name: str, document: Json) -> None:
+    """Check a document by its schema.
+
+    Parameters
+    ----------
+    name : str
+        One of `SCHEMAS`.
+    document : JSON
+        The document.
+
+    Raises
+    ------
+    InvalidInputError
+        For the first fault; the message says where it is and what is wanted there.
+    """
+    _CHECKS[name](document, name)
+
+
+def _compiled(schema: dict[str, Any]) -> Check:
+    types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    tests = [_TYPES[each] for each in types]
+    further = [make(schema) for word, make in _WORDS.items() if word in schema]
+    wanted = " or ".join(types)
+
+    def check(value: Json, where: str) -> None:
+        if not any(test(value) for test in tests):
+            raise InvalidInputError(f"{where} must be of type {wanted}, not {value!r:.80}")
+        for each in further:
+            each(value, where)
+
+    return check
+
+
+def _enum(schema: dict[str, Any]) -> Check:
+    def check(value: Json, where: str) -> None:
+        if value not in schema["enum"]:
+            raise InvalidInputError(f"{where} must be one of {', '.join(schema['enum'])}, not {value!r:.80}")
+
+    return check
+
+
+def _pattern(schema: dict[str, Any]) -> Check:
+    pattern = re.compile(schema["pattern"])
+
+    def check(value: Json, where: str) -> None:
+        if isinstance(value, str) and not pattern.search(value):
+            raise InvalidInputError(f"{where} must match {schema['pattern']}, which {value!r:.80} does not")
+
+    return check
+
+
+def _required(schema: dict[str, Any]) -> Check:
+    names = schema["required"]
+
+    def check(value: Json, where: str) -> None:
+        for name in names:
+            if name not in value:
+                raise InvalidInputError(f"{where} lacks the field {name!r}")
+
+    return check
+
+
+def _properties(schema: dict[str, Any]) -> Check:
+    checks = {name: _compiled(each) for name, each in schema["properties"].items()}
+
+    def check(value: Json, where: str) -> None:
+        for name, each in checks.items():
+            if name in value:
+                each(value[name], f"{where}.{name}")
+
+    return check
+
+
+def _additional(schema: dict[str, Any]) -> Check:
+    each = _compiled(schema["additionalProperties"])
+
+    def check(value: Json, where: str) -> None:
+        for name, item in value.items():
+            each(item, f"{where}.{name}")
+
+    return check
+
+
+def _items(schema: dict[str, Any]) -> Check:
+    each = _compiled(schema["items"])
+
+    def check(value: Json, where: str) -> None:
+        for number, item in enumerate(value):
+            each(item, f"{where}.{number}")
+
+    return check
+
+
+_WORDS: dict[str, Callable[[dict[str, Any]], Check]] = {
+    "enum": _enum,
+    "pattern": _pattern,
+    "required": _required,
+    "properties": _properties,
+    "additionalProperties": _additional,
+    "items": _items,
+}
+_CHECKS = {name: _compiled(schema) for name, schema in SCHEMAS.items()}
+
+
+def check_content(name: str, document: dict[str, Json]) -> None:
+    """Check that the values of a document can be kept and found again.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    document : dict
+        The document.
+
+    Raises
+    ------
+    InvalidInputError
+        For NaN, an infinity, NUL, text that is not Unicode, a whole number outside -2**63 … 2**64-1.
+    TooLargeError
+        For a document that nests too deeply.
+    """
+    if is_plain(document):
+        return
+    check_json(document, name)
+    waiting: list[Json] = [document]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+        elif isinstance(each, int) and not _INT_RANGE[0] <= each <= _INT_RANGE[1]:
+            raise InvalidInputError(
+                f"{name} holds the whole number {each}, outside -2**63 … 2**64-1; use text"
+            )
+
+
+def check_data(data: dict[str, Json], data_keys: dict[str, Any], where: str) -> None:
+    """Check the data of a reference against what its header declares.
+
+    Parameters
+    ----------
+    data : dict
+        The values by key.
+    data_keys : dict
+        The declared keys; none declare nothing.
+    where : str
+        What is checked, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+        For a key too many or too few, or a value of another type; null and links are welcome everywhere.
+    """
+    if not data_keys:
+        return
+    if data.keys() != data_keys.keys():
+        unknown, missing = sorted(data.keys() - data_keys.keys()), sorted(data_keys.keys() - data.keys())
+        raise InvalidInputError(
+            f"{where}.data does not match the data_keys of its header: "
+            f"{f'unknown {unknown} ' if unknown else ''}{f'missing {missing}' if missing else ''}".rstrip()
+        )
+    for key, value in data.items():
+        declared = data_keys[key]
+        is_free = value is None or "external" in declared or (isinstance(value, dict) and "uri" in value)
+        if not is_free and not _TYPES[declared["dtype"]](value):
+            raise InvalidInputError(
+                f"{where}.data.{key} must be of type {declared['dtype']}, not {value!r:.80}"
+            )
+
+
+def check_size(name: str, size: int) -> None:
+    """Check the size of a document's text in bytes; `TooLargeError` names the limit."""
+    if size > MAX_DOCUMENT_BYTES:
+        raise TooLargeError(
+            f"{name} has {size} bytes, over the limit of {MAX_DOCUMENT_BYTES}; keep data in files"
+        )
