@@ -13,7 +13,7 @@ from holdfast.cli import run
 
 
 def test_the_demo_walks_the_circle_on_the_data_that_it_brings(capsys, tmp_path):
-    assert run(["demo", "--to", str(tmp_path / "stuff"), "--stop"]) == 0
+    assert run(["demo", "--to", str(tmp_path / "stuff"), "--no-serve"]) == 0
     said = capsys.readouterr().out
     typed = re.findall(r"^\$ holdfast (\w+)", said, re.MULTILINE)
     assert typed == ["index", "serve", "ls", "search", "download", "check", "serve"]
@@ -25,7 +25,7 @@ def test_the_demo_walks_the_circle_on_the_data_that_it_brings(capsys, tmp_path):
 def test_the_demo_walks_on_a_users_own_directory_and_leaves_it_alone(capsys, tmp_path):
     lab = write_lab(tmp_path / "lab")
     before = {path: path.stat().st_mtime_ns for path in lab.rglob("*")}
-    assert run(["demo", str(lab), "--to", str(tmp_path / "stuff"), "--stop"]) == 0
+    assert run(["demo", str(lab), "--to", str(tmp_path / "stuff"), "--no-serve"]) == 0
     assert {path: path.stat().st_mtime_ns for path in lab.rglob("*")} == before
     assert "runs/scan.nxs" in from_catalog(tmp_path / "stuff")
 
@@ -34,7 +34,7 @@ def test_the_demo_walks_on_a_users_own_directory_and_leaves_it_alone(capsys, tmp
 def test_the_demo_says_when_there_is_nothing_to_slice(capsys, tmp_path, content):
     for name, text in content.items():
         (tmp_path / name).write_text(text)
-    assert run(["demo", str(tmp_path), "--to", str(tmp_path.parent / "stuff"), "--stop"]) == 3
+    assert run(["demo", str(tmp_path), "--to", str(tmp_path.parent / "stuff"), "--no-serve"]) == 3
     assert "no array" in capsys.readouterr().err
 
 

@@ -250,7 +250,7 @@ def _row(node: Node, key: str) -> dict[str, Any]:
     return {
         "key": key,
         "path": "/".join(node.path),
-        "family": node.family,
+        "family": node.structure_family,
         "shape": _shape(structure),
         "dtype": str(node.dtype) if hasattr(node, "dtype") else None,
         "size": node.nbytes if hasattr(node, "nbytes") else None,

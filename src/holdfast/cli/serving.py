@@ -70,7 +70,7 @@ def demo(
     directory: Annotated[str, typer.Argument(help="Your own data; a small real data set when absent.")] = "",
     to: Annotated[str, typer.Option(help="Where the download goes.")] = "",
     port: Port = 8000,
-    stop: Annotated[bool, typer.Option("--stop", help="End after the circle instead of serving on.")] = False,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="End instead of serving the result.")] = False,
 ) -> None:
     """Walk the whole circle: index, serve, search, slice, download, check, open offline."""
     from holdfast.cli import run
@@ -86,7 +86,7 @@ def demo(
     walk(lab, copy, tools, "" if directory else QUERY)
     console.line("# Serve what came home.")
     console.line(f"$ holdfast serve catalog --public {copy}")
-    if stop:
+    if no_serve:
         with _serving(copy, None) as url:
             console.line(f"  {url}")
         return

@@ -50,11 +50,11 @@ def test_the_tree_is_the_directory(client):
 
 
 def test_families_tell_what_nodes_are(client):
-    families = {key: node.family for key, node in client.items()}
+    families = {key: node.structure_family for key, node in client.items()}
     assert families["runs"] == "container"
     assert families["table.csv"] == "table"
     assert families["notes.txt"] == "bytes"
-    assert client["runs/plain.npy"].family == "array"
+    assert client["runs/plain.npy"].structure_family == "array"
 
 
 def test_an_absent_entry_is_a_key_error_that_names_it(client):

@@ -281,7 +281,7 @@ def test_tab_completes_keys(client):
 
 
 def test_a_family_that_is_not_known_is_still_a_node(client):
-    assert client["odd"].family == "awkward"
+    assert client["odd"].structure_family == "awkward"
     assert repr(client["odd"]) == "<Node 'odd'>"
 
 

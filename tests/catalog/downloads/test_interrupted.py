@@ -98,6 +98,8 @@ def test_a_full_disk_leaves_nothing_and_says_so(large, tmp_path):
         assert not (disk / "stuff").exists()
 
 
+# The calls between which what lies under a name differs; all calls would take an hour.
+PUBLISHING = ["rename", "renameat2", "link", "unlink", "rmdir", "fsync"]
 DOWNLOAD = Operation(
     "download(client, directory / 'stuff', workers=1, progress=False); ack('done')",
     prepare=(
@@ -141,4 +143,4 @@ def test_killed_at_any_step_it_is_there_whole_or_not_at_all(tmp_path, earlier):
         assert files_of(stuff / "data") == files_of(directory / "lab")
         assert check(stuff).ok
 
-    assert kill_everywhere(DOWNLOAD, make, verify) > 20
+    assert kill_everywhere(DOWNLOAD, make, verify, PUBLISHING) > 10

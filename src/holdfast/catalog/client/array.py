@@ -30,7 +30,7 @@ class ArrayNode(Node):
     wrong number. Memory is bounded by the selection itself.
     """
 
-    label = "Array"
+    _label = "Array"
 
     @cached_property
     def _layout(self) -> ArrayStructure:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from holdfast.catalog.client.listing import Listing
 from holdfast.catalog.client.node import Node, make_node
 from holdfast.catalog.client.session import Pairs, Path, Session
+from holdfast.catalog.client.wire import path_of
 from holdfast.errors import InvalidInputError, InvalidTypeError, NotFoundError
 from holdfast.paths import parse_key, split_key
 from holdfast.queries import And, Everything, KeyLookup, Query, to_filters
@@ -16,6 +19,16 @@ from holdfast.types import Json
 __all__ = ["Container"]
 
 _SHOWN = 8
+_EVERYTHING = Everything()
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What was asked of a container: a query, an order, and whether entries of all depths are meant."""
+
+    query: Query = _EVERYTHING
+    order: tuple[tuple[str, int], ...] = ()
+    is_deep: bool = False
 
 
 class Container(Node, Mapping[str, Node]):
@@ -29,45 +42,35 @@ class Container(Node, Mapping[str, Node]):
         The keys from the root.
     item : mapping
         The server's description.
-    query : Query
-        What entries must match.
-    order : tuple of (str, int)
-        Metadata keys with 1 (ascending) or -1; empty for the order of arrival.
-    is_deep : bool
-        Whether entries of all depths are meant; their keys are then paths below this container.
+
+    Notes
+    -----
+    The keys of what `search_deep` found are paths below the container that was searched.
 
     Examples
     --------
     ``client["runs"].search(Key("n") > 5).sort(("n", -1)).values().head(3)``
     """
 
-    label = "Container"
+    _label = "Container"
 
-    def __init__(
-        self,
-        session: Session,
-        path: Path,
-        item: Mapping[str, Json],
-        query: Query | None = None,
-        order: tuple[tuple[str, int], ...] = (),
-        is_deep: bool = False,
-    ) -> None:
+    def __init__(self, session: Session, path: Path, item: Mapping[str, Json]) -> None:
         super().__init__(session, path, item)
-        self.query = Everything() if query is None else query
-        self.order = order
-        self.is_deep = is_deep
+        self._search = _Search()
 
     @property
     def _identity(self) -> tuple[Any, ...]:
-        return *super()._identity, self.query, self.order, self.is_deep
+        return *super()._identity, self._search
 
     @property
     def is_search(self) -> bool:
         """Whether this is what a search found, not all entries of a container."""
-        return self.is_deep or self.query != Everything()
+        return self._search.is_deep or self._search.query != _EVERYTHING
 
-    def _with(self, query: Query, order: tuple[tuple[str, int], ...], *, is_deep: bool) -> Self:
-        return type(self)(self.session, self.path, self.item, query, order, is_deep)
+    def _with(self, **changes: Any) -> Self:
+        asked = copy.copy(self)
+        asked._search = replace(self._search, **changes)
+        return asked
 
     def search(self, query: Query) -> Self:
         """Return the entries that match a query, beside what was asked before.
@@ -89,8 +92,8 @@ class Container(Node, Mapping[str, Node]):
         """
         if not isinstance(query, Query):
             raise InvalidTypeError(f"{query!r} is no query; make one, for example Key('color') == 'red'")
-        joined = query if self.query == Everything() else And(self.query, query)
-        return self._with(joined, self.order, is_deep=self.is_deep)
+        before = self._search.query
+        return self._with(query=query if before == _EVERYTHING else And(before, query))
 
     def search_deep(self, query: Query | None = None) -> Self:
         """Return the nodes of the whole subtree that match a query.
@@ -105,7 +108,7 @@ class Container(Node, Mapping[str, Node]):
         Container
             Its keys are paths below this container.
         """
-        deep = self._with(self.query, self.order, is_deep=True)
+        deep = self._with(is_deep=True)
         return deep if query is None else deep.search(query)
 
     def sort(self, *keys: str | tuple[str, int]) -> Self:
@@ -124,7 +127,7 @@ class Container(Node, Mapping[str, Node]):
         order = tuple((key, 1) if isinstance(key, str) else (key[0], key[1]) for key in keys)
         if any(direction not in {1, -1} for _, direction in order):
             raise InvalidInputError(f"sort directions are 1 (ascending) and -1 (descending), not {order!r}")
-        return self._with(self.query, order, is_deep=self.is_deep)
+        return self._with(order=order)
 
     def distinct(
         self, *keys: str, structure_families: bool = False, specs: bool = False, counts: bool = False
@@ -149,15 +152,15 @@ class Container(Node, Mapping[str, Node]):
             "structure_families": structure_families,
             "specs": specs,
             "counts": counts,
-            "deep": self.is_deep,
+            "deep": self._search.is_deep,
         }
         query = [("metadata", key) for key in keys]
         query += [(name, "true") for name, wanted in flags.items() if wanted]
-        return self.session.get("distinct", self.path, [*query, *self._filters(self.query)])
+        return self.session.get("distinct", self.path, [*query, *self._filters(self._search.query)])
 
     def keys(self) -> Listing[str]:  # type: ignore[override]  # a listing that also takes slices
         """Return the keys of the entries."""
-        return Listing(self, lambda item: self._key(self.path_of(item)), keys_only=True)
+        return Listing(self, lambda item: self._key(path_of(item)), keys_only=True)
 
     def values(self) -> Listing[Node]:  # type: ignore[override]  # a listing that also takes slices
         """Return the entries themselves."""
@@ -165,13 +168,13 @@ class Container(Node, Mapping[str, Node]):
 
     def items(self) -> Listing[tuple[str, Node]]:  # type: ignore[override]  # a listing that also takes slices
         """Return pairs of key and entry."""
-        return Listing(self, lambda item: (self._key(self.path_of(item)), self._node(item)))
+        return Listing(self, lambda item: (self._key(path_of(item)), self._node(item)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
     def __len__(self) -> int:
-        return self.session.count(self._route, self.path, self._filters(self.query))
+        return self.session.count(self._route, self.path, self._filters(self._search.query))
 
     def fetch(
         self, start: int, stop: int | None, *, keys_only: bool = False, extra: Pairs = ()
@@ -188,22 +191,17 @@ class Container(Node, Mapping[str, Node]):
 
     @property
     def _route(self) -> str:
-        return "search-deep" if self.is_deep else "search"
+        return "search-deep" if self._search.is_deep else "search"
 
     def _pairs(self, *, keys_only: bool) -> Pairs:
-        order = [("sort", key if direction > 0 else f"-{key}") for key, direction in self.order]
-        return [*self._filters(self.query), *order, *([("fields", "")] if keys_only else [])]
-
-    @staticmethod
-    def path_of(item: Json) -> Path:
-        """Return the path of an entry from its description."""
-        return (*(key for key in item["attributes"]["ancestors"] if key), item["id"])
+        order = [("sort", key if direction > 0 else f"-{key}") for key, direction in self._search.order]
+        return [*self._filters(self._search.query), *order, *([("fields", "")] if keys_only else [])]
 
     def _key(self, path: Path) -> str:
         return "/".join(path[len(self.path) :])
 
     def _node(self, item: Json) -> Node:
-        return make_node(self.session, self.path_of(item), item)
+        return make_node(self.session, path_of(item), item)
 
     def __getitem__(self, keys: str | tuple[str, ...]) -> Node:
         """Return an entry, or one further down: ``client["a/b"]`` is ``client["a", "b"]``.
@@ -217,7 +215,7 @@ class Container(Node, Mapping[str, Node]):
         if not below:
             return self
         if self.is_search:
-            hit = below if self.is_deep else below[:1]
+            hit = below if self._search.is_deep else below[:1]
             found = self._hit(hit)
             if hit == below:
                 return self._node(found)
@@ -226,7 +224,7 @@ class Container(Node, Mapping[str, Node]):
 
     def _hit(self, below: Path) -> Json:
         """Return the description of one entry of a search result."""
-        query = self._filters(And(self.query, KeyLookup(below[-1])))
+        query = self._filters(And(self._search.query, KeyLookup(below[-1])))
         parent = (*self.path, *below[:-1])
         found = next(self.session.pages("search", parent, query, 0, 1), None)
         if found is None:

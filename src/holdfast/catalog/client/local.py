@@ -59,4 +59,9 @@ def _absolute(path: PathLike) -> str:
 def _opened(path: str, storage: tuple[str, ...] | None) -> Session:
     catalog = Catalog.open(path, readable_storage=storage, read_only=True)
     site = Site([Mount("/api/v1", routes(catalog))], access=Access.open())
-    return Session(Connection.to_site(site), _opened, (path, storage), catalog.close)
+
+    def release() -> None:
+        site.close()
+        catalog.close()
+
+    return Session(Connection.to_site(site), _opened, (path, storage), release)

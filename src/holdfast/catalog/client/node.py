@@ -52,7 +52,7 @@ class Node:
     ``fork``, and pickle by their address, never with a key.
     """
 
-    label: ClassVar[str] = "Node"
+    _label: ClassVar[str] = "Node"
 
     def __init__(self, session: Session, path: Path, item: Mapping[str, Json]) -> None:
         self.session = session
@@ -92,7 +92,7 @@ class Node:
         return self.session.uri(self.path)
 
     @property
-    def family(self) -> str:
+    def structure_family(self) -> str:
         """The structure family, such as ``container``, ``array``, ``table`` or ``bytes``."""
         return str(self._attributes.get("structure_family"))
 
@@ -178,12 +178,12 @@ class Node:
         if not wanted:
             raise InvalidInputError(f"{path!s} has no suffix; say the format, for example format='csv'")
         query = [("format", wanted), *self._export_query(options)]
-        export(self.session, f"{self.family}/full", self.path, query, path)
+        export(self.session, f"{self.structure_family}/full", self.path, query, path)
 
     def _export_query(self, options: dict[str, Any]) -> Pairs:
         """Return what the options ask for; each family knows its own."""
         if options:
-            raise InvalidInputError(f"export of {self.label} takes no option {next(iter(options))!r}")
+            raise InvalidInputError(f"export of {self._label} takes no option {next(iter(options))!r}")
         return ()
 
     def __repr__(self) -> str:
@@ -191,7 +191,7 @@ class Node:
             summary = self._summary()
         except HoldfastError as error:  # a repr must not fail where the server does
             summary = f" ({error})"
-        return f"<{self.label} {'/'.join(self.path) or '/'!r}{summary}>"
+        return f"<{self._label} {'/'.join(self.path) or '/'!r}{summary}>"
 
     def _summary(self) -> str:
         """Return what the repr says behind the name."""
@@ -200,7 +200,7 @@ class Node:
     def _facts(self) -> dict[str, object]:
         """Return what a notebook shows."""
         return {
-            "family": self.family,
+            "family": self.structure_family,
             "specs": ", ".join(spec.name for spec in self.specs),
             "address": self.uri,
         }
@@ -212,7 +212,7 @@ class Node:
 class BytesNode(Node):
     """Be a file without structure of arrays, tables or groups."""
 
-    label = "File"
+    _label = "File"
 
     def read(self) -> bytes:
         """Return the whole content, verified against the file's digest where one is recorded.

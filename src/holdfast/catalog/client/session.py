@@ -41,8 +41,8 @@ class Session:
         Makes an equal session from `arguments`, in another process too.
     arguments : tuple
         The address; never a key.
-    close_catalog : callable, optional
-        Gives back what a catalog of this process holds.
+    release : callable, optional
+        Gives back what was opened for this session beside the connection.
     """
 
     def __init__(
@@ -50,24 +50,25 @@ class Session:
         connection: Connection,
         reopen: Callable[..., Session],
         arguments: tuple[Any, ...],
-        close_catalog: Callable[[], object] | None = None,
+        release: Callable[[], object] | None = None,
     ) -> None:
         self.connection = connection
+        self._release = release
         self._reopen = reopen
         self._arguments = arguments
-        self._close_catalog = close_catalog
-
-    def close(self) -> None:
-        """Give back sockets, open files and the database; a second time does nothing."""
-        self.connection.close()
-        if self._close_catalog is not None:
-            self._close_catalog()
 
     def __reduce__(self) -> tuple[Callable[..., Session], tuple[Any, ...]]:
         return self._reopen, self._arguments
 
     def __repr__(self) -> str:
         return f"<Session {self._arguments[0]}>"
+
+    def close(self) -> None:
+        """Close the connection and what else was opened; a second time does nothing."""
+        self.connection.close()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
     @property
     def address(self) -> str:

@@ -31,7 +31,7 @@ class TableNode(Node):
     ``table["x"][2:5]``, ``table.read(columns=["x", "y"])``
     """
 
-    label = "Table"
+    _label = "Table"
 
     @cached_property
     def _layout(self) -> TableStructure:

@@ -13,7 +13,7 @@ import msgspec
 from holdfast.errors import ServerError
 from holdfast.types import Json
 
-__all__ = ["check"]
+__all__ = ["check", "path_of"]
 
 
 class _Asset(msgspec.Struct):
@@ -84,3 +84,9 @@ def check(item: Json, what: str) -> dict[str, Json]:
         raise ServerError(f"the server describes {what} in a way that cannot be read: {error}") from error
     described: dict[str, Json] = item
     return described
+
+
+def path_of(item: Json) -> tuple[str, ...]:
+    """Return the keys from the root to a node, as its description says."""
+    attributes = item["attributes"]
+    return *(key for key in attributes["ancestors"] if key), item["id"]

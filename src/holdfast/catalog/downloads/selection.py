@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from holdfast.catalog.client.container import Container
 from holdfast.catalog.client.node import Node
 from holdfast.catalog.client.session import Path, Session
+from holdfast.catalog.client.wire import path_of
 from holdfast.types import Json
 
 __all__ = ["Selection", "select"]
@@ -63,7 +64,7 @@ def _asked_for(source: Node) -> Iterator[tuple[Path, Json]]:
 
 def _entries(container: Container) -> Iterator[tuple[Path, Json]]:
     for item in container.fetch(0, None, extra=[_WITH_SOURCES]):
-        yield container.path_of(item), item
+        yield path_of(item), item
 
 
 def _below(session: Session, path: Path, item: Json) -> Iterator[tuple[Path, Json]]:
