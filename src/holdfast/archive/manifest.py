@@ -54,7 +54,7 @@ class Manifest:
     def __init__(self, root: PathLike) -> None:
         self.root = os.fspath(root)
         self._guard = threading.RLock()
-        self._is_writable = False
+        self._is_writable = self._is_closed = False
         self._retired: list[ManifestDatabase] = []
         self._foreign: tuple[Hashable, tuple[Entry, ...]] | None = None
         if not os.path.isdir(self._path()):
@@ -358,6 +358,9 @@ class Manifest:
 
     def close(self) -> None:
         """Bring the YAML up to date and lay the database to rest."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         lifetimes.forget(self)
         try:
             self.flush()

@@ -143,6 +143,8 @@ class YamlFile:
             raise failure
 
     def _write(self) -> None:
+        if not self._is_behind:  # looked at again under the lock, which reading alone must not make
+            return
         with files.lock(os.path.join(self._folder, "manifest.lock")):
             with self._guard:
                 is_behind, self._is_behind = self._is_behind, False

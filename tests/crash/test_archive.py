@@ -1,0 +1,237 @@
+"""Whatever happens while files are added, every recorded file verifies and nothing else is left."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crash.disks import cut_power, loop_disk, small_disk
+from crash.kills import fail_everywhere, kill_everywhere
+from crash.operations import Operation
+from holdfast.archive import Archive
+from holdfast.errors import StorageFullError
+
+pytestmark = [pytest.mark.slow, pytest.mark.privileged]
+
+IMPORT = """
+from holdfast.archive import Archive
+archive = Archive(directory / 'store')
+archive.add_file('S0', 'P', directory / 'first', md5=False)
+"""
+ADD = Operation("archive.add_file('S1', 'Prod0', directory / 'source', 'sub/name'); ack('added')", IMPORT)
+TREE = Operation("archive.add_tree('S1', 'Prod0', directory / 'tree'); ack('added')", IMPORT)
+
+
+@pytest.fixture
+def make(tmp_path):
+    def fresh():
+        directory = Path(tempfile.mkdtemp(dir=tmp_path))
+        (directory / "first").write_bytes(b"first")
+        (directory / "source").write_bytes(b"content")
+        (directory / "tree" / "sub").mkdir(parents=True)
+        for name in ("a", "b", "sub/c"):
+            (directory / "tree" / name).write_bytes(name.encode())
+        Archive.create(directory / "store", "Test").close()
+        return directory
+
+    return fresh
+
+
+def check_sound(directory, expected):
+    """Open, verify, go on adding, and find nothing that no manifest knows."""
+    with Archive(directory / "store") as archive:
+        names = {entry.place.name for entry in archive.entries("S1")}
+        assert names in expected
+        for entry in archive.entries():
+            archive.fetch_uuid(entry.uuid)
+        (directory / "next").write_bytes(b"next")
+        archive.add_file("S9", "P", directory / "next")
+        report = archive.check()
+        assert report.ok, str(report)
+        assert not list(Path(archive.root).rglob("_holdfast*"))
+        if not names:  # the name of the interrupted add is free again
+            archive.add_file("S1", "Prod0", directory / "source", "sub/name")
+    text = yaml.safe_load((directory / "store" / ".manifest" / "manifest.yaml").read_text())
+    assert "next" in text["events"]["S9"]["P"]
+
+
+def test_killed_add_is_there_or_not(make):
+    def verify(directory, outcome):
+        check_sound(directory, [{"sub/name"}] if outcome.acks else [{"sub/name"}, set()])
+
+    assert kill_everywhere(ADD, make, verify) >= 20
+
+
+def test_killed_tree_is_there_as_a_whole_or_not_at_all(make):
+    whole = {"a", "b", "sub/c"}
+
+    def verify(directory, outcome):
+        check_sound(directory, [whole] if outcome.acks else [whole, set()])
+
+    calls = "write pwrite64 fsync fdatasync linkat symlink mkdir rename unlink fchmod openat".split()
+    assert kill_everywhere(TREE, make, verify, calls) >= 20
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_failed_call_is_an_error_and_leaves_no_trace(make, error):
+    def verify(directory, outcome):
+        check_sound(directory, [{"sub/name"}] if outcome.acks else [{"sub/name"}, set()])
+
+    calls = ["write", "pwrite64", "fsync", "fdatasync", "linkat", "symlink", "mkdir"]
+    assert fail_everywhere(ADD, make, verify, calls, error) >= 8
+
+
+@pytest.mark.parametrize("flush_journal", [False, True])
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_power_cut_keeps_what_was_acknowledged(tmp_path, kind, flush_journal):
+    operation = Operation(
+        """
+        for number in range(10_000):
+            (directory / 'source').write_bytes(b'%d' % number)
+            archive.add_file('S1', 'Prod0', directory / 'source', f'n{number}')
+            ack(number)
+        """,
+        "from holdfast.archive import Archive; archive = Archive.create(directory / 'store', 'Test')",
+    )
+
+    def verify(directory, outcome):
+        with Archive(directory / "store") as archive:
+            names = {entry.place.name for entry in archive.entries()}
+            assert names >= {f"n{number}" for number in outcome.acks}
+            for entry in archive.entries():
+                path = Path(archive.fetch_uuid(entry.uuid))
+                assert path.read_bytes() == entry.place.name[1:].encode()
+            (directory / "next").write_bytes(b"next")
+            archive.add_file("S9", "P", directory / "next")
+            report = archive.check()
+            assert report.ok, str(report)
+
+    with loop_disk(tmp_path, kind) as disk:
+        for acks in (1, 5, 40):
+            cut_power(disk, operation, verify, acks=acks, flush_journal=flush_journal)
+
+
+def test_full_disk_keeps_the_old_manifest(tmp_path):
+    (tmp_path / "big").write_bytes(os.urandom(900_000))
+    with small_disk(tmp_path, "1m") as disk:
+        with Archive.create(disk / "store", "Test") as archive:
+            (tmp_path / "little").write_bytes(b"small")
+            archive.add_file("S1", "P", tmp_path / "little")
+            archive.flush()
+            before = (disk / "store" / ".manifest" / "manifest.yaml").read_bytes()
+            for _ in range(3):
+                with pytest.raises(StorageFullError):
+                    archive.add_file("S1", "P", tmp_path / "big")
+            assert (disk / "store" / ".manifest" / "manifest.yaml").read_bytes() == before
+            assert [entry.place.name for entry in archive.entries()] == ["little"]
+            assert archive.check().ok
+            (tmp_path / "more").write_bytes(b"more")
+            archive.add_file("S1", "P", tmp_path / "more")
+        with Archive(disk / "store") as archive:
+            assert archive.check().ok
+
+
+def test_read_only_archive_is_read_and_refuses_to_grow(tmp_path):
+    (tmp_path / "source").write_bytes(b"content")
+    with loop_disk(tmp_path) as disk:
+        with Archive.create(disk.path / "store", "Test") as archive:
+            archive.add_file("S1", "P", tmp_path / "source")
+        disk.remount("ro")
+        with Archive(disk.path / "store") as archive:
+            assert Path(archive.fetch_file("S1", "P", "source")).read_bytes() == b"content"
+            assert archive.check().ok
+            with pytest.raises(PermissionError, match=r"read-only|may not be written"):
+                archive.add_file("S2", "P", tmp_path / "source")
+        disk.remount("rw")
+
+
+MANY = """
+import sys
+from holdfast.archive import Archive
+root, number, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with Archive(root) as archive:
+    for turn in range(count):
+        archive.add_file("S1", f"Prod{turn % 3}", f"{root}-sources/{number}-{turn}")
+"""
+
+
+def test_many_processes_lose_nothing(tmp_path):
+    root, processes, count = tmp_path / "store", 8, 40
+    Archive.create(root, "Test").close()
+    (tmp_path / "store-sources").mkdir()
+    for number in range(processes):
+        for turn in range(count):
+            (tmp_path / "store-sources" / f"{number}-{turn}").write_bytes(b"%d %d" % (number, turn))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", MANY, str(root), str(number), str(count)],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(processes)
+    ]
+    for process in running:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    with Archive(root) as archive:
+        assert len(archive.entries()) == processes * count
+        report = archive.check()
+        assert report.ok, str(report)
+    text = yaml.safe_load((root / ".manifest" / "manifest.yaml").read_text())
+    assert sum(len(names) for names in text["events"]["S1"].values()) == processes * count
+
+
+RACE = """
+import sys
+from holdfast.archive import AlreadyPresentException, Archive
+root, number = sys.argv[1], sys.argv[2]
+with Archive(root) as archive:
+    sys.stdin.readline()
+    for turn in range(20):
+        try:
+            archive.add_file("S1", "P", f"{root}-sources/{number}", f"name{turn}")
+            print(turn, flush=True)
+        except AlreadyPresentException:
+            pass
+"""
+
+
+def test_exactly_one_of_many_processes_gets_a_name(tmp_path):
+    root = tmp_path / "store"
+    Archive.create(root, "Test").close()
+    (tmp_path / "store-sources").mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    running = []
+    for number in range(5):
+        (tmp_path / "store-sources" / str(number)).write_bytes(b"%d" % number)
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", RACE, str(root), str(number)],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    won = {}
+    for number, process in enumerate(running):
+        out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+        for turn in out.split():
+            assert turn not in won
+            won[turn] = number
+    assert len(won) == 20
+    with Archive(root) as archive:
+        for turn, number in won.items():
+            assert Path(archive.fetch_file("S1", "P", f"name{turn}")).read_bytes() == b"%d" % number
+        report = archive.check()
+        assert report.ok, str(report)
