@@ -2,11 +2,13 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
 from holdfast.catalog.tree import Catalog
 from holdfast.catalog.watching import Keeper
+from trap_plugin import trap_plugin
 
 
 def until(condition, timeout_s=60):
@@ -69,3 +71,20 @@ def test_stopping_leaves_the_rest_for_another_time(tmp_path):
         assert again.wait(60)
         again.stop()
         assert catalog.count(()) == 300
+
+
+def test_stopping_does_not_wait_for_a_file_that_hangs(tmp_path):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "a.trap").write_text("TRAPhang")
+    with trap_plugin(tmp_path / "packages"), Catalog(tmp_path / "served", create=True) as catalog:
+        keeper = Keeper(catalog)
+        keeper.start()
+        until(lambda: workers() > 0)
+        began = time.monotonic()
+        keeper.stop()
+        assert time.monotonic() - began < 20
+
+
+def workers():
+    children = Path(f"/proc/self/task/{os.getpid()}/children").parent.parent
+    return sum(len(path.read_text().split()) for path in children.glob("*/children"))

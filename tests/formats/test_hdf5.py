@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tarfile
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from holdfast.errors import InvalidTypeError, MissingDependencyError, UnreadableError
 from holdfast.formats.hdf5 import HDF5
+from holdfast.formats.registry import detect
 from holdfast.formats.source import Source
 from holdfast.testing.formats import FormatTests, Sample, describe, nodes
 
@@ -348,6 +350,20 @@ def test_filters_of_hdf5plugin_are_found(tmp_path):
     np.testing.assert_array_equal(read(sample, "a"), array)
 
 
+def test_an_archive_that_begins_with_an_hdf5_file_is_none(tmp_path):
+    written(tmp_path, lambda file: file.create_dataset("a", data=1))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "a.h5", "a.h5")
+    with Source(tmp_path / "a.tar") as source:
+        assert detect(source).name == "bytes"
+
+
+def test_netcdf_3_under_the_suffix_says_what_it_is(tmp_path):
+    (tmp_path / "a.nc").write_bytes(b"CDF\x01" + bytes(100))
+    with pytest.raises(UnreadableError, match="NetCDF-3"), Source(tmp_path / "a.nc") as source:
+        HDF5.describe(source)
+
+
 def test_hdf4_under_the_suffix_says_what_it_is(tmp_path):
     path = tmp_path / "a.hdf"
     path.write_bytes(b"\x0e\x03\x13\x01" + bytes(100))
@@ -380,6 +396,7 @@ def test_a_tree_is_written_and_read_back(tmp_path):
 LEFT_OPEN = """
 import sys, threading
 from holdfast.formats.hdf5 import HDF5
+from holdfast.formats.registry import detect
 from holdfast.formats.source import Source
 from holdfast.hashing import hash_blocks
 path = sys.argv[1]

@@ -237,7 +237,7 @@ class _Run:
 
     def _probe(self, jobs: Iterator[Job]) -> None:
         due = time.monotonic() + _FLUSH_S / 4
-        for job, probed in self._options.pool.map(jobs, self._places.roots):
+        for job, probed in self._options.pool.map(jobs, self._places.roots, self._options.is_stopped):
             self._take(self._looked.pop(str(job.path)), probed)
             now = time.monotonic()
             if len(self._recorder) >= _FLUSH_FILES or now > due:

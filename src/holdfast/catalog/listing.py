@@ -98,7 +98,8 @@ def _directory(places: Places, asset: AssetRow) -> Path:
         raise InvalidInputError(f"{asset.location} is a file; read its bytes")
     path = places.checked(asset.location)
     if not path.is_dir():
-        raise MissingFileError(f"{path} is not there any more; restore it, or index the directory again")
+        name = places.public(asset.location)
+        raise MissingFileError(f"{name} is not there any more; restore it, or index the directory again")
     return path
 
 

@@ -109,8 +109,9 @@ class Places:
         """
         path = self.path(location)
         if not self.allows(path):
+            name = self.public(location)
             raise ForbiddenError(
-                f"{path} leads outside the served directory; allow it with --allow-outside DIR"
+                f"{name} leads outside the served directory; allow it with --allow-outside DIR"
             )
         return path
 

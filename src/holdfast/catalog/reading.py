@@ -82,7 +82,13 @@ class Files:
         """
         path = self._places.checked(asset.location)
         trusted = self.trusted(asset, path, _state(path))
-        return Source(path, roots=self._places.roots, digests=trusted, find_digests=self._digests_of)
+        return Source(
+            path,
+            roots=self._places.roots,
+            digests=trusted,
+            find_digests=self._digests_of,
+            name=self._places.public(asset.location),
+        )
 
     def array(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedArray:
         """Open an array of an asset; close it, or use it in a ``with`` block.
@@ -135,7 +141,8 @@ class Files:
             return digests
         if self.is_growing(asset, path, state):
             return None
-        raise ChangedError(f"{path} changed since it was indexed; index the directory again")
+        name = self._places.public(asset.location)
+        raise ChangedError(f"{name} changed since it was indexed; index the directory again")
 
     def is_growing(self, asset: AssetRow, path: Path, state: FileState) -> bool:
         """Whether a file that is not as recorded is one that somebody writes."""
@@ -191,10 +198,10 @@ def _state(path: Path) -> FileState:
         return FileState.of(os.stat(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError(
-            f"{path} is not there any more; restore it, or index the directory again"
+            f"{path.name} is not there any more; restore it, or index the directory again"
         ) from error
     except OSError as error:
-        raise StorageError(f"{path} cannot be looked at: {error.strerror}") from error
+        raise StorageError(f"{path.name} cannot be looked at: {error.strerror}") from error
 
 
 def _is_same(path: Path, digests: BlockDigests) -> bool:

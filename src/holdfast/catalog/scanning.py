@@ -105,7 +105,7 @@ def _entries(directory: Found) -> list[os.DirEntry[str]] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        directory.error = f"{directory.path} may not be read: {error.strerror}"
+        directory.error = f"{directory.path.name} may not be read: {error.strerror}"
         return []
 
 

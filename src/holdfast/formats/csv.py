@@ -126,7 +126,7 @@ class CsvTable(TableReader):
             Rows of different lengths, or broken quotes.
         """
         if partition not in (None, 0):
-            raise OutOfRangeError(f"{self._source.path} has one partition, number 0")
+            raise OutOfRangeError(f"{self._source.name} has one partition, number 0")
         names = self._layout.names
         missing = [name for name in columns or () if name not in names]
         if missing:
@@ -148,11 +148,11 @@ class _Layout:
     def of(cls, source: Source) -> _Layout:
         encoding = _encoding(source)
         separator = _separator(_first_line(source, encoding), source)
-        rows = _rows(_lines(source, encoding), separator, str(source.path))
+        rows = _rows(_lines(source, encoding), separator, source.name)
         header = next((row for row in rows if row), None)
         if header is None:
-            raise UnreadableError(f"{source.path} is empty: a table needs a header line")
-        return cls(str(source.path), encoding, separator, _unique(header))
+            raise UnreadableError(f"{source.name} is empty: a table needs a header line")
+        return cls(source.name, encoding, separator, _unique(header))
 
     def read(self, lines: Iterator[str], chosen: Sequence[int]) -> dict[str, np.ndarray]:
         """Convert the chosen columns of all rows, some thousand rows at a time."""
@@ -201,7 +201,7 @@ def _first_line(source: Source, encoding: str) -> str:
     try:
         return _lines(source, encoding).readline(_HEADER_CHARACTERS)
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{source.path} is not {error.encoding}: {error.reason}") from error
+        raise UnreadableError(f"{source.name} is not {error.encoding}: {error.reason}") from error
 
 
 def _sample(source: Source, layout: _Layout) -> Iterator[str]:

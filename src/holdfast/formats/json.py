@@ -75,7 +75,7 @@ def _load(source: Source) -> Any:
     try:
         return json.loads(data.decode(json.detect_encoding(data)))
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{source.path} is no JSON: {error}") from error
+        raise UnreadableError(f"{source.name} is no JSON: {error}") from error
 
 
 JSON = JsonFormat()

@@ -107,18 +107,18 @@ class NpyFile(OpenFile):
 
 def _array(source: Source) -> RawArray:
     offset, text = _header(source)
-    dtype, is_fortran, shape = _parse(text, str(source.path))
+    dtype, is_fortran, shape = _parse(text, source.name)
     if dtype.subdtype is not None:
         dtype, inner = dtype.subdtype
         shape = (*shape, *inner)
     if dtype.hasobject:
-        raise UnreadableError(f"{source.path} holds pickled Python objects, which are never loaded")
+        raise UnreadableError(f"{source.name} holds pickled Python objects, which are never loaded")
     if packed(dtype) != dtype:
-        raise UnreadableError(f"{source.path} has gaps between the fields of its elements; save it packed")
+        raise UnreadableError(f"{source.name} has gaps between the fields of its elements; save it packed")
     needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if needed > source.size - offset:
         raise UnreadableError(
-            f"{source.path} claims {needed} bytes of data and has {source.size - offset}: it is truncated"
+            f"{source.name} claims {needed} bytes of data and has {source.size - offset}: it is truncated"
         )
     structure = ArrayStructure.build(dtype, shape)
     return RawArray(structure, [Segment(source, offset, needed)], is_fortran=is_fortran)
@@ -128,19 +128,19 @@ def _header(source: Source) -> tuple[int, str]:
     """Return where the data starts and the header's text."""
     head = source.head()
     if not head.startswith(_MAGIC) or len(head) < 10:
-        raise UnreadableError(f"{source.path} is no npy file")
+        raise UnreadableError(f"{source.name} is no npy file")
     version = head[6]
     if version not in (1, 2, 3):
-        raise UnreadableError(f"{source.path} has npy version {version}; versions 1 to 3 are known")
+        raise UnreadableError(f"{source.name} has npy version {version}; versions 1 to 3 are known")
     start = 10 if version == 1 else 12
     length = int(struct.unpack_from("<H" if version == 1 else "<I", head.ljust(12, b"\0"), 8)[0])
     if length > _MAX_HEADER_BYTES or start + length > source.size:
-        raise UnreadableError(f"{source.path} has an impossible header of {length} bytes")
+        raise UnreadableError(f"{source.name} has an impossible header of {length} bytes")
     text = bytes(source.read(start, length))
     try:
         return start + length, text.decode("utf-8" if version == 3 else "latin-1")
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{source.path} has a damaged header") from error
+        raise UnreadableError(f"{source.name} has a damaged header") from error
 
 
 def _parse(text: str, path: str) -> tuple[np.dtype, bool, tuple[int, ...]]:

@@ -126,7 +126,7 @@ def probe_file(path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = Fals
     """
     found = Probed()
     try:
-        with Source(path, roots=roots) as source:
+        with Source(path, roots=roots, name=path.name) as source:
             found.state = source.state
             if is_hashed and source.size <= HASHED_AT_ONCE_BYTES:
                 _hash(source, found)
@@ -135,7 +135,7 @@ def probe_file(path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = Fals
     except HoldfastError as error:
         found.failure = ProbeFailure(error.code, str(error))
     except Exception as error:  # a format of a third party may raise anything; the file is listed with it
-        found.failure = ProbeFailure("unreadable", f"{path}: {type(error).__name__}: {error}"[:500])
+        found.failure = ProbeFailure("unreadable", f"{path.name}: {type(error).__name__}: {error}"[:500])
     return found
 
 

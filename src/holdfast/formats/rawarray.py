@@ -62,7 +62,7 @@ class RawArray(ArrayReader):
         for segment in segments:
             if segment.offset + segment.size > segment.source.size:
                 raise UnreadableError(
-                    f"{segment.source.path} has {segment.source.size} bytes, the array in it needs "
+                    f"{segment.source.name} has {segment.source.size} bytes, the array in it needs "
                     f"{segment.offset + segment.size}: it is truncated"
                 )
         if sum(segment.size for segment in segments) < structure.nbytes:

@@ -107,6 +107,8 @@ class Source:
     find_digests : callable, optional
         Answers with the digests of a path, or None; asked for this file when `digests` is not given, and
         for the files named inside it.
+    name : str
+        What errors call the file; its path when empty.
 
     Raises
     ------
@@ -127,21 +129,23 @@ class Source:
         roots: Sequence[PathLike] = (),
         digests: BlockDigests | None = None,
         find_digests: FindDigests | None = None,
+        name: str = "",
     ) -> None:
         self.path = Path(path)
+        self.name = name or str(path)
         self._find_digests = find_digests
         if digests is None and find_digests is not None:
             digests = find_digests(self.path)
         self.roots = tuple(Path(root) for root in roots) or (self.path.parent,)
         self.digests = digests
-        self.fd = _open(self.path)
+        self.fd = _open(self.path, self.name)
         self.state = FileState.of(os.fstat(self.fd))
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
         if digests is not None and digests.size_bytes != self.state.size:
             self.close()
             raise ChangedError(
-                f"{self.path} has {self.state.size} bytes, recorded were {digests.size_bytes}; index it again"
+                f"{self.name} has {self.state.size} bytes, recorded were {digests.size_bytes}; index it again"
             )
 
     @property
@@ -211,7 +215,7 @@ class Source:
             self._pread(piece, offset + start)
             for at in range(0, len(piece), BLOCK_BYTES):
                 number = (offset + start + at) // BLOCK_BYTES
-                digests.check(number, piece[at : at + BLOCK_BYTES], str(self.path))
+                digests.check(number, piece[at : at + BLOCK_BYTES], self.name)
 
     def _block(self, number: int, digests: BlockDigests) -> bytes:
         """Return one checked block; the last few are kept, since small reads come in runs."""
@@ -222,7 +226,7 @@ class Source:
         start = number * BLOCK_BYTES
         data = bytearray(max(min(BLOCK_BYTES, self.size - start), 0))
         self._pread(memoryview(data), start)
-        digests.check(number, data, str(self.path))
+        digests.check(number, data, self.name)
         block = bytes(data)
         with self._lock:
             self._blocks[number] = block
@@ -236,14 +240,14 @@ class Source:
             try:
                 count = os.preadv(self.fd, [view[done:]], offset + done)
             except OSError as error:
-                raise StorageError(f"reading {self.path} failed: {error.strerror}") from error
+                raise StorageError(f"reading {self.name} failed: {error.strerror}") from error
             if not count:
-                raise ChangedError(f"{self.path} ends at byte {offset + done}, before the data read from it")
+                raise ChangedError(f"{self.name} ends at byte {offset + done}, before the data read from it")
             done += count
 
     def related(self, path: Path) -> Source:
         """Open a file that this one names, under the same rules."""
-        return Source(path, roots=self.roots, find_digests=self._find_digests)
+        return Source(path, roots=self.roots, find_digests=self._find_digests, name=path.name)
 
     @contextmanager
     def closed_on_failure(self) -> Iterator[None]:
@@ -270,22 +274,22 @@ class Source:
         self.close()
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, name: str) -> int:
     """Open without waiting for a pipe's other end, and refuse what is no file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise MissingFileError(f"{path} is not there") from error
+        raise MissingFileError(f"{name} is not there") from error
     except PermissionError as error:
-        raise ForbiddenError(f"{path} may not be read by this user") from error
+        raise ForbiddenError(f"{name} may not be read by this user") from error
     except OSError as error:
         kind = UnreadableError if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV) else StorageError
-        raise kind(f"{path} cannot be opened: {error.strerror}") from error
+        raise kind(f"{name} cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise InvalidInputError(f"{os.fspath(path)!r} is no path") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise UnreadableError(f"{path} is no regular file")
+        raise UnreadableError(f"{name} is no regular file")
     return fd
 
 

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -181,7 +181,12 @@ class ProbePool:
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def map(self, jobs: Iterable[Job], roots: Sequence[Path] = ()) -> Iterator[tuple[Job, Probed]]:
+    def map(
+        self,
+        jobs: Iterable[Job],
+        roots: Sequence[Path] = (),
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[Job, Probed]]:
         """Yield each job with what was found, in the order in which answers come.
 
         Parameters
@@ -190,10 +195,12 @@ class ProbePool:
             Files; taken as workers become free.
         roots : sequence of Path
             Where files that they name may lie.
+        is_stopped : callable
+            Asked every second; when it answers yes, the workers are ended and the rest is left.
         """
         run = _Run(self, deque(), iter(jobs), tuple(roots), self._timeout_s)
         try:
-            yield from run.answers(self._count)
+            yield from run.answers(self._count, is_stopped)
         finally:
             run.end()
 
@@ -238,8 +245,8 @@ class _Run:
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
 
-    def answers(self, count: int) -> Iterator[tuple[Job, Probed]]:
-        while self._feed(count):
+    def answers(self, count: int, is_stopped: Callable[[], bool]) -> Iterator[tuple[Job, Probed]]:
+        while self._feed(count) and not is_stopped():
             ready = self._selector.select(timeout=min(self._timeout_s, 1.0))
             for key, _ in ready:
                 worker: _Worker = key.data
@@ -288,9 +295,9 @@ class _Run:
         job = worker.jobs.popleft()
         self._again.extend(worker.jobs)
         if how == "crashed":
-            message = f"{job.path}: the library that reads it crashed ({ended})"
+            message = f"{job.path.name}: the library that reads it crashed ({ended})"
             return job, Probed(failure=ProbeFailure("unreadable", message))
-        message = f"{job.path}: looking into it took more than {self._timeout_s:g} s"
+        message = f"{job.path.name}: looking into it took more than {self._timeout_s:g} s"
         return job, Probed(failure=ProbeFailure("time-limit", message))
 
     def end(self) -> None:

@@ -219,7 +219,7 @@ class Hdf5Array(ArrayReader):
         for number, _, _, name in self._filters:
             if not _has_filter(number):
                 raise MissingDependencyError(
-                    f"{self._place.opened.path}: {self._dataset.name} is compressed by filter {number} "
+                    f"{self._place.opened.name}: {self._dataset.name} is compressed by filter {number} "
                     f"({name.decode('utf-8', 'replace')}): pip install 'holdfast[hdf5]'"
                 )
         if self._is_virtual:

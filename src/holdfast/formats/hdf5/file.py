@@ -61,7 +61,7 @@ class Hdf5File(OpenFile):
     def _open(self, path: str) -> ArrayReader:
         place = self._files.find(path)
         if not isinstance(place.object, h5d.DatasetID):
-            raise NotFoundError(f"{self._source.path} has no data set {path!r}")
+            raise NotFoundError(f"{self._source.name} has no data set {path!r}")
         return open_array(self._files, place)
 
     def close(self) -> None:

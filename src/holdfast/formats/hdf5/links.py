@@ -67,6 +67,11 @@ class OpenedFile:
         """Where the file is."""
         return self.source.path
 
+    @property
+    def name(self) -> str:
+        """What errors call the file."""
+        return self.source.name
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -136,13 +141,13 @@ class FileSet:
     def open_link(self, place: Place, name: bytes, left: int = _MAX_LINKS) -> Place:
         """Open what a link of a group leads to."""
         if left <= 0:
-            raise UnreadableError(f"{place.opened.path}: links lead in circles at {name!r}")
+            raise UnreadableError(f"{place.opened.name}: links lead in circles at {name!r}")
         with hdf5_errors(place.opened):
             kind = place.object.links.get_info(name).type
             if kind == h5l.TYPE_HARD:
                 return Place(place.opened, h5o.open(place.object, name))
             if kind not in (h5l.TYPE_SOFT, h5l.TYPE_EXTERNAL):
-                raise UnreadableError(f"{place.opened.path}: the link {name!r} is of an unknown kind")
+                raise UnreadableError(f"{place.opened.name}: the link {name!r} is of an unknown kind")
             value = place.object.links.get_val(name)
         if kind == h5l.TYPE_EXTERNAL:
             opened = self.open_named(place.opened, os.fsdecode(value[0]), "external")
@@ -164,7 +169,11 @@ class FileSet:
             return opened
         with self._lock:
             key = (opened.path, False)
-            source = None if key in self._opened else Source(opened.path, roots=opened.source.roots)
+            source = (
+                None
+                if key in self._opened
+                else Source(opened.path, roots=opened.source.roots, name=opened.name)
+            )
             return self._opened[key] if source is None else self._keep_new(key, source)
 
     def raw(self, opened: OpenedFile, path: Path) -> Source:
@@ -195,7 +204,7 @@ class FileSet:
             if part in ("", "."):
                 continue
             if not isinstance(place.object, h5g.GroupID) or os.fsencode(part) not in place.object:
-                raise NotFoundError(f"{place.opened.path} has no object {path!r}")
+                raise NotFoundError(f"{place.opened.name} has no object {path!r}")
             place = self.open_link(place, os.fsencode(part), left)
         return place
 
@@ -205,7 +214,7 @@ class FileSet:
 
     def _keep(self, key: tuple[Path, bool], source: Source) -> OpenedFile:
         if len(self._opened) >= _MAX_FILES:
-            raise UnreadableError(f"{source.path}: more than {_MAX_FILES} files are linked")
+            raise UnreadableError(f"{source.name}: more than {_MAX_FILES} files are linked")
         opened = _open(source, SourceStream(source) if source.is_verified else None)
         self._opened[key] = opened
         return opened
@@ -251,7 +260,7 @@ def locate(name: str, source: Source) -> Path:
         It lies outside the roots.
     """
     if "\0" in name or not name:
-        raise UnreadableError(f"{source.path} names a file {name!r}, which is no name")
+        raise UnreadableError(f"{source.name} names a file {name!r}, which is no name")
     directory = source.path.parent
     candidates = [directory / name, directory / Path(name).name]
     inside = [path for path in candidates if any(is_below(path, root) for root in source.roots)]
@@ -260,10 +269,10 @@ def locate(name: str, source: Source) -> Path:
             return path.resolve()
     if candidates[0] not in inside and candidates[0].exists():
         raise ForbiddenError(
-            f"{source.path} names {name!r}, which leads outside the served directory; "
+            f"{source.name} names {name!r}, which leads outside the served directory; "
             "allow it with --allow-outside DIR"
         )
-    raise MissingFileError(f"{source.path} needs the file {name!r}, which is not there; restore it beside it")
+    raise MissingFileError(f"{source.name} needs the file {name!r}, which is not there; restore it beside it")
 
 
 class hdf5_errors:
@@ -294,12 +303,17 @@ class hdf5_errors:
                 failure, stream.failure = stream.failure, None
                 raise failure from error
             raise UnreadableError(
-                f"{self._opened.path} cannot be read: {str(error).strip()[:300]}"
+                f"{self._opened.name} cannot be read: {str(error).strip()[:300]}"
             ) from error
 
 
 def find_signature(source: Source) -> int | None:
-    """Return where HDF5's signature is: at 0, 512, 1024, 2048 and so on, behind a user block."""
+    """Return where HDF5's signature is: at 0, 512, 1024, 2048 and so on, behind a user block.
+
+    A tar archive is none, though its first member may be.
+    """
+    if bytes(source.head()[257:262]) == b"ustar":
+        return None
     offset = 0
     while offset + len(_SIGNATURE) <= source.size:
         if bytes(source.read(offset, len(_SIGNATURE))) == _SIGNATURE:
@@ -311,7 +325,7 @@ def find_signature(source: Source) -> int | None:
 def _open(source: Source, stream: SourceStream | None) -> OpenedFile:
     at = find_signature(source)
     if at is None:
-        raise UnreadableError(f"{source.path} {_what_is_it(source)}")
+        raise UnreadableError(f"{source.name} {_what_is_it(source)}")
     is_swmr = _is_swmr(source, at)
     flags = h5f.ACC_RDONLY | (h5f.ACC_SWMR_READ if is_swmr else 0)
     with hdf5_errors(OpenedFile(source, None, stream)):
@@ -377,4 +391,6 @@ def _what_is_it(source: Source) -> str:
         return "is empty: it has a suffix of HDF5 and no content"
     if head.startswith(b"\x0e\x03\x13\x01"):
         return "is HDF4, not HDF5; convert it with h4toh5"
+    if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
+        return "is NetCDF-3, not HDF5; convert it with nccopy -k nc4"
     return "is not HDF5: its signature is missing"

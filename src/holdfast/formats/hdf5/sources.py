@@ -31,7 +31,7 @@ def check_sources(files: FileSet, place: Place, axes: Sequence[Axis], depth: int
         Virtual data sets that are made of each other.
     """
     if not depth:
-        raise UnreadableError(f"{place.opened.path}: virtual data sets are made of each other")
+        raise UnreadableError(f"{place.opened.name}: virtual data sets are made of each other")
     for name, dataset, space in _virtual_sources(place):
         if _PATTERN not in name and _is_touched(space, axes):
             found = _find_source(files, place, name, dataset)
@@ -114,7 +114,7 @@ def _find_source(files: FileSet, place: Place, name: str, dataset: str) -> Place
         raise
     except NotFoundError as error:
         raise MissingFileError(
-            f"{place.opened.path} needs {dataset!r} of {opened.path}, which has no such data set"
+            f"{place.opened.name} needs {dataset!r} of {opened.name}, which has no such data set"
         ) from error
 
 
