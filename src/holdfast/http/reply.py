@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol, TypeAlias
@@ -181,6 +182,23 @@ class Reply:
     media_type: str | None = None
     size: int | None = None
     on_close: Callable[[], None] | None = None
+
+    def also_close(self, done: Callable[[], None]) -> None:
+        """Call something more when the body was sent or given up, after what is called already.
+
+        Parameters
+        ----------
+        done : callable
+            Takes nothing.
+        """
+        earlier = self.on_close
+        if earlier is None:
+            self.on_close = done
+            return
+        with ExitStack() as stack:
+            stack.callback(done)
+            stack.callback(earlier)
+            self.on_close = stack.pop_all().close
 
     def close(self) -> None:
         """Let go of what the body holds."""

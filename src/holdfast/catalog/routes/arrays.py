@@ -91,7 +91,7 @@ class ArrayRoutes:
                 reply = _exported(request, reader, selection, media_type, name)
             if not isinstance(reply.body, memoryview):
                 # The reader stays open until the last piece was made.
-                reply.on_close = stack.pop_all().close
+                reply.also_close(stack.pop_all().close)
             return reply
 
     def _octets(

@@ -85,7 +85,7 @@ class StoredFiles:
         except HoldfastError:
             span.close()
             raise
-        reply.on_close = span.close
+        reply.also_close(span.close)
         return reply
 
     def _verified_reply(
