@@ -116,7 +116,7 @@ def test_power_cut_keeps_what_was_acknowledged(tmp_path, kind, flush_journal):
 
 
 def test_full_disk_keeps_the_old_manifest(tmp_path):
-    (tmp_path / "big").write_bytes(os.urandom(900_000))
+    (tmp_path / "big").write_bytes(os.urandom(1_200_000))
     with small_disk(tmp_path, "1m") as disk:
         with Archive.create(disk / "store", "Test") as archive:
             (tmp_path / "little").write_bytes(b"small")
