@@ -213,6 +213,14 @@ def test_a_body_over_the_limit_is_refused(tcp):
         tcp.open("PUT", "/v1/raw", body=b"x" * 1_000_001)
 
 
+def test_writes_are_logged_with_who_and_when_and_without_the_key(tcp, caplog):
+    caplog.set_level("INFO", "holdfast.access")
+    tcp.open("PUT", "/v1/raw", {"api_key": KEY}, body=b"x").close()
+    (record,) = [each for each in caplog.records if each.name == "holdfast.access"]
+    assert record.getMessage() == "PUT /v1/raw 200 by key from 127.0.0.1"
+    assert record.created > 0
+
+
 def test_garbage_is_a_400_and_not_a_500(url):
     for data in (
         b"\x00\x01\x02\r\n\r\n",

@@ -377,10 +377,10 @@ class _Endpoint:
             detail = "internal error: a fault in Holdfast; the server's log has the details"
             reply = json_reply({"detail": detail, "code": "internal", "details": {}}, INTERNAL)
         if route is not None and route.scope == "write":
+            who, where = request.principal.name, request.scope["path"]
             _access_log.info(
-                "%s %s %s %s by %s from %s", request.method, request.path, reply.status, route.path,
-                request.principal.name, request.client,
-            )  # fmt: skip
+                "%s %s %s by %s from %s", request.method, where, reply.status, who, request.client
+            )
         return reply
 
     def _without_route(self, site: Site, request: Request) -> Reply:

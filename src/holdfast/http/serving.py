@@ -15,6 +15,7 @@ b'hello'
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -195,6 +196,7 @@ def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], obje
     """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _log_to_stderr()
     try:
         server = Serving(site)
         if ready is not None:
@@ -204,6 +206,17 @@ def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], obje
         sys.setswitchinterval(interval)
         listener.close()
         site.close()
+
+
+def _log_to_stderr() -> None:
+    """Show writes, with their times, and faults, unless the program has its own ideas about logging."""
+    logger = logging.getLogger("holdfast")
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 @contextmanager
