@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest_http import KEY, Ticks
+from holdfast.errors import TransportError
 from holdfast.http.auth import Access
 from holdfast.http.client import Connection
-from holdfast.http.edge import Gate, Site
+from holdfast.http.edge import Site
 from holdfast.http.limits import Limits
 from holdfast.http.origin import Origin
+from holdfast.http.pool import Gate
 from holdfast.http.reply import Reply, ServerEvent, json_reply, live_reply
 from holdfast.http.routing import Mount, Route, Upload
 from holdfast.http.serving import running
@@ -149,6 +151,17 @@ def test_a_client_that_leaves_a_body_stops_it(tmp_path):
         assert Connection.to_url(url).open("HEAD", "/").status == 200
     assert len(made) <= count + 1
     assert count < 1000
+
+
+def test_a_fault_in_the_middle_of_a_body_breaks_it_off_and_is_logged(caplog):
+    def pieces():
+        yield b"x" * 300_000
+        raise ZeroDivisionError
+
+    site = Site([Mount("", [Route("GET", "/", lambda request: Reply(pieces(), size=900_000))])])
+    with running(site) as url, Connection.to_url(url) as connection, pytest.raises(TransportError):
+        connection.get_bytes("/")
+    assert "broke off by a fault" in caplog.text
 
 
 def test_a_reader_that_stalls_is_dropped(payload):

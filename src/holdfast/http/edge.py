@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -25,21 +24,22 @@ from starlette.routing import Mount as StarletteMount
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
 
-from holdfast.errors import HoldfastError, MethodNotAllowedError, NotFoundError, TransportError
+from holdfast.errors import HoldfastError, TransportError
+from holdfast.http.answering import WITHOUT_BODY, error_answer, fault_answer, head_of, without_route
 from holdfast.http.auth import Access
-from holdfast.http.errors import INTERNAL, AddressTooLongError, HeadTooLongError, MisdirectedError
-from holdfast.http.limits import PIECE_BYTES, SHARED_PIECE_BYTES, Limits
+from holdfast.http.errors import AddressTooLongError, HeadTooLongError, MisdirectedError
+from holdfast.http.limits import PIECE_BYTES, Limits
 from holdfast.http.metrics import Metrics
 from holdfast.http.origin import Origin
 from holdfast.http.pieces import END, gather, place, read_cold, read_warm
-from holdfast.http.pool import Pool
+from holdfast.http.pool import Gate, Pool
 from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver
-from holdfast.http.reply import FileRange, Live, Reply, empty_reply, error_reply, json_reply
+from holdfast.http.reply import FileRange, Live, Reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Lane, Mount, Route, Upload, by_path
 from holdfast.types import Buffer
 
-__all__ = ["Gate", "Site"]
+__all__ = ["Site"]
 
 T = TypeVar("T")
 Message: TypeAlias = MutableMapping[str, Any]
@@ -51,56 +51,10 @@ HEAVY_THREADS = max(2, os.cpu_count() or 2)
 HEARTBEAT_S = 15.0
 # Below this a batch of an upload is hashed faster than a thread is reached.
 _INLINE_BYTES = 64 * 1024
-_WITHOUT_BODY = frozenset({204, 304})
 _SLASHES = re.compile("//+")
 
 _log = logging.getLogger("holdfast.http")
 _access_log = logging.getLogger("holdfast.access")
-
-
-class Gate:
-    """Let one large piece onto the wire in each turn of the loop, in order of arrival.
-
-    Parameters
-    ----------
-    loop : asyncio.AbstractEventLoop
-        The loop.
-
-    Notes
-    -----
-    ``await send()`` often does not suspend, so that a few downloads would fill whole turns: without
-    the gate small requests beside 8 downloads wait 200 times longer.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.bodies = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_ticking = False
-
-    @property
-    def piece_bytes(self) -> int:
-        """The size of a piece: smaller when several bodies are on the wire."""
-        return PIECE_BYTES if self.bodies <= 1 else SHARED_PIECE_BYTES
-
-    def turn(self) -> asyncio.Future[None]:
-        """Return what to await before sending a piece."""
-        future: asyncio.Future[None] = self.loop.create_future()
-        self._waiting.append(future)
-        if not self._is_ticking:
-            self._is_ticking = True
-            self.loop.call_soon(self._tick)
-        return future
-
-    def _tick(self) -> None:
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                break
-        self._is_ticking = bool(self._waiting)
-        if self._is_ticking:
-            self.loop.call_soon(self._tick)
 
 
 class Site:
@@ -229,9 +183,9 @@ class Site:
     async def deliver(self, request: Request, reply: Reply, receive: Receive, send: Send) -> None:
         """Send an answer."""
         try:
-            await send(_head(request, reply, self.origin.headers_for(request)))
+            await send(head_of(reply, self.origin.headers_for(request)))
             body = reply.body
-            if request.method == "HEAD" or reply.status in _WITHOUT_BODY:
+            if request.method == "HEAD" or reply.status in WITHOUT_BODY:
                 await send({"type": "http.response.body", "body": b""})
             elif isinstance(body, bytes) and len(body) <= PIECE_BYTES:
                 self.metrics.body_bytes += len(body)
@@ -274,6 +228,8 @@ class Site:
         except HoldfastError as error:
             # The head is out: a body that is too short is the only honest sign. Never pad it.
             _log.warning("%s broke off: %s", request, error)
+        except Exception:
+            _log.exception("%s broke off by a fault in Holdfast", request)
         finally:
             gate.bodies -= 1
             left.cancel()
@@ -366,35 +322,21 @@ class _Endpoint:
         try:
             site.check(request)
             if route is None:
-                return self._without_route(site, request)
+                return without_route(request, self._routes, site.origin)
             request.principal = site.access.admit(request, route.scope)
             reply = await self._call(site, route, request, receive)
         except HoldfastError as error:
-            reply = _error(request, route, error)
+            reply = error_answer(route, error)
         except Exception:
             # The last line of defence: a fault of ours must not cost the connection.
             _log.exception("%s failed by a fault in Holdfast", request)
-            detail = "internal error: a fault in Holdfast; the server's log has the details"
-            reply = json_reply({"detail": detail, "code": "internal", "details": {}}, INTERNAL)
+            reply = fault_answer()
         if route is not None and route.scope == "write":
             who, where = request.principal.name, request.scope["path"]
             _access_log.info(
                 "%s %s %s by %s from %s", request.method, where, reply.status, who, request.client
             )
         return reply
-
-    def _without_route(self, site: Site, request: Request) -> Reply:
-        if not self._routes:
-            raise NotFoundError(f"there is nothing at {request.scope['path'][:200]!r}; see /openapi.json")
-        methods = sorted({*self._routes, "OPTIONS"})
-        if request.method != "OPTIONS":
-            error = MethodNotAllowedError(
-                f"{request.method[:20]} is not known here; use {', '.join(methods)}", allowed=methods
-            )
-            reply = error_reply(error)
-            reply.headers.append(("allow", ", ".join(methods)))
-            return reply
-        return empty_reply(204, {"allow": ", ".join(methods), **dict(site.origin.preflight_for(methods))})
 
     async def _call(self, site: Site, route: Route, request: Request, receive: Receive) -> Reply:
         lane = route.lane_of(request)
@@ -418,30 +360,6 @@ class _Endpoint:
 def _checked(reply: Reply | Receiver) -> Reply:
     assert isinstance(reply, Reply), "a route without an upload answers with a Reply"
     return reply
-
-
-def _error(request: Request, route: Route | None, error: HoldfastError) -> Reply:
-    reply = error_reply(error) if route is None or route.shape is None else route.shape(error)
-    if reply.status == 401 and not any(name == "www-authenticate" for name, _ in reply.headers):
-        reply.headers.append(("www-authenticate", 'Bearer realm="holdfast"'))
-    if reply.status == 503:
-        reply.headers.append(("retry-after", "1"))
-    size = error.details.get("size")
-    if reply.status == 416 and size is not None:
-        reply.headers.append(("content-range", f"bytes */{size}"))
-    return reply
-
-
-def _head(request: Request, reply: Reply, extra: Sequence[tuple[str, str]]) -> Message:
-    body = reply.body
-    size = len(memoryview(body).cast("B")) if isinstance(body, bytes | bytearray | memoryview) else reply.size
-    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers]
-    if reply.media_type is not None:
-        headers.append((b"content-type", reply.media_type.encode("latin-1", "replace")))
-    if size is not None and reply.status not in _WITHOUT_BODY:
-        headers.append((b"content-length", str(size).encode()))
-    headers += [(name.encode(), value.encode("latin-1")) for name, value in extra]
-    return {"type": "http.response.start", "status": reply.status, "headers": headers}
 
 
 async def _batches(receive: Receive, idle_s: float | None) -> AsyncIterator[bytearray]:

@@ -12,6 +12,7 @@ False
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Sequence
 
@@ -19,6 +20,8 @@ from holdfast.http.request import Request
 
 __all__ = ["Origin"]
 
+# It goes into links: nothing that could end a text or begin a path may be in it.
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::\d{1,5})?\Z", re.ASCII)
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _EXPOSED = (
     "Accept-Ranges, Content-Digest, Content-Disposition, Content-Length, Content-Range, ETag, Last-Modified, "
@@ -63,10 +66,13 @@ class Origin:
         bool
             False for a name that is not ours.
         """
-        if host is None or "*" in self._hosts:
+        if host is None:
             return True
-        name = _without_port(host).lower()
-        return name in self._hosts or _is_address(name)
+        match = _HOST.match(host)
+        if match is None:
+            return False
+        name = (match["address"] or match["name"]).lower()
+        return "*" in self._hosts or name in self._hosts or _is_address(name)
 
     def headers_for(self, request: Request) -> list[tuple[str, str]]:
         """Return the CORS fields of an answer."""
@@ -97,12 +103,6 @@ class Origin:
 def _own_names() -> set[str]:
     name = socket.gethostname().lower()
     return {name, name.partition(".")[0], name + ".local"}
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
 
 
 def _is_address(name: str) -> bool:

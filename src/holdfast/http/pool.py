@@ -1,4 +1,4 @@
-"""Own the threads behind the lanes: a queue, workers, and the way back to the event loop.
+"""Own how work shares one event loop: threads behind the lanes, and a gate for large pieces.
 
 It does not know requests.
 """
@@ -7,14 +7,62 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["Pool"]
+from holdfast.http.limits import PIECE_BYTES, SHARED_PIECE_BYTES
+
+__all__ = ["Gate", "Pool"]
 
 T = TypeVar("T")
 Task = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
+
+
+class Gate:
+    """Let one large piece onto the wire in each turn of the loop, in order of arrival.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop.
+
+    Notes
+    -----
+    ``await send()`` often does not suspend, so that a few downloads would fill whole turns: without
+    the gate small requests beside 8 downloads wait 200 times longer.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.bodies = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_ticking = False
+
+    @property
+    def piece_bytes(self) -> int:
+        """The size of a piece: smaller when several bodies are on the wire."""
+        return PIECE_BYTES if self.bodies <= 1 else SHARED_PIECE_BYTES
+
+    def turn(self) -> asyncio.Future[None]:
+        """Return what to await before sending a piece."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._waiting.append(future)
+        if not self._is_ticking:
+            self._is_ticking = True
+            self.loop.call_soon(self._tick)
+        return future
+
+    def _tick(self) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                break
+        self._is_ticking = bool(self._waiting)
+        if self._is_ticking:
+            self.loop.call_soon(self._tick)
 
 
 class Pool:

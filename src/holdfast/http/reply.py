@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Protocol, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 from blake3 import blake3
 
-from holdfast.errors import ChangedError, HoldfastError, InvalidTypeError
+from holdfast.errors import HoldfastError, InvalidTypeError
 from holdfast.hashing import Digest
+from holdfast.http.body import Body, FileRange, Live, LiveSource, ServerEvent
 from holdfast.http.errors import error_json, status_of
 from holdfast.http.frames import FRAMES_MEDIA_TYPE, frames
 from holdfast.http.limits import MEBIBYTE
@@ -55,105 +55,6 @@ __all__ = [
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 _CONDITIONS = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
-
-
-@dataclass(slots=True)
-class FileRange:
-    """Be the bytes of a file from ``start`` up to ``stop``.
-
-    Parameters
-    ----------
-    fd : int
-        An open descriptor; `close` closes it.
-    start, stop : int
-        Bytes.
-    """
-
-    fd: int
-    start: int
-    stop: int
-
-    @classmethod
-    def open(cls, path: PathLike, start: int = 0, stop: int | None = None) -> FileRange:
-        """Open a regular file.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        start : int, default 0
-            The first byte.
-        stop : int, optional
-            The byte after the last; default the size of the file.
-
-        Returns
-        -------
-        FileRange
-            The open range.
-
-        Raises
-        ------
-        ChangedError
-            When the file is shorter than ``stop``.
-        """
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        size = os.fstat(fd).st_size
-        if stop is not None and stop > size:
-            os.close(fd)
-            raise ChangedError(
-                f"{os.fspath(path)!r} has {size} bytes and {stop} were expected; index it again"
-            )
-        return cls(fd, start, size if stop is None else stop)
-
-    @property
-    def size(self) -> int:
-        """The number of bytes."""
-        return self.stop - self.start
-
-    def close(self) -> None:
-        """Close the descriptor; more than once is harmless."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
-    """Be one Server-Sent Event; ``data`` is text without carriage returns."""
-
-    data: str
-    id: str | None = None
-    event: str | None = None
-
-    def encode(self) -> bytes:
-        """Return the event as it stands on the wire."""
-        lines = [f"event: {self.event}"] if self.event else []
-        lines += [f"id: {self.id}"] if self.id is not None else []
-        lines += [f"data: {line}" for line in self.data.split("\n")]
-        return ("\n".join(lines) + "\n\n").encode()
-
-
-class LiveSource(Protocol):
-    """Be what a listener follows; a waiting one holds no thread."""
-
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have ``wake`` called, from any thread, when there may be news; return what ends that."""
-        ...
-
-    def take(self) -> list[ServerEvent] | None:
-        """Return what is new since the last call without waiting, or None when nothing will come."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """Be a body without an end: what a source tells, as Server-Sent Events."""
-
-    source: LiveSource
-    poll_s: float
-
-
-Body: TypeAlias = "bytes | bytearray | memoryview | FileRange | Live | Iterable[Buffer]"
 
 
 @dataclass(slots=True)

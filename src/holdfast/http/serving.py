@@ -16,6 +16,7 @@ b'hello'
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ from holdfast.http.edge import Site
 __all__ = ["Serving", "listen", "running", "serve", "serve_on", "url_of"]
 
 BACKLOG = 2048
+MAX_FILES = 65_536
 # Threads give way to the event loop ten times sooner than by default: small answers stay quick
 # beside work in the heavy lane.
 SWITCH_INTERVAL_S = 0.0005
@@ -197,6 +199,7 @@ def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], obje
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _log_to_stderr()
+    _allow_many_connections()
     try:
         server = Serving(site)
         if ready is not None:
@@ -206,6 +209,14 @@ def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], obje
         sys.setswitchinterval(interval)
         listener.close()
         site.close()
+
+
+def _allow_many_connections() -> None:
+    """Use what the system grants: the usual limit of 1,024 files is soon reached by waiting listeners."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to_stderr() -> None:

@@ -31,7 +31,7 @@ _OF_THE_SERVER = {"date", "transfer-encoding", "connection", "content-length"}
 
 
 def exchange(connection, path, headers):
-    answer = connection._patiently("GET", connection._prefix + path, connection._fields(headers), None)
+    answer = connection._transport.open("GET", connection._prefix + path, connection._fields(headers), None)
     with answer:
         data = answer.read().replace(connection.address.encode(), b"ADDRESS")
         server = connection.address.removesuffix("/api/v1").encode()

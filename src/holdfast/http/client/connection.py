@@ -13,8 +13,6 @@ It does not know how bytes travel: a transport does.
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,12 @@ from urllib.parse import urljoin
 import msgspec
 
 from holdfast.config import settings
-from holdfast.errors import BusyError, InvalidTypeError, TransportError
+from holdfast.errors import InvalidTypeError, TransportError
 from holdfast.hashing import BlockDigests, Digest
 from holdfast.http.client import sse
 from holdfast.http.client.address import Params, split_address, target
 from holdfast.http.client.inprocess import Application, InProcess
+from holdfast.http.client.patience import send_patiently
 from holdfast.http.client.resume import Progress, fetch_file
 from holdfast.http.client.sending import Sending
 from holdfast.http.client.transport import Answer, Outgoing, Transport
@@ -50,9 +49,6 @@ __all__ = ["Arrival", "Connection"]
 
 _MAX_ERROR_BYTES = 1024 * 1024
 _MAX_REDIRECTS = 5
-_MAX_TRIES = 3
-_MAX_WAIT_S = 10.0
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED = 400
 
@@ -170,7 +166,7 @@ class Connection:
         fields = self._fields(headers or {})
         where = self._target(path, params)
         for _ in range(_MAX_REDIRECTS + 1):
-            answer = self._patiently(method, where, fields, body)
+            answer = send_patiently(self._transport, method, where, fields, body)
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 break
             where = self._redirected(where, answer)
@@ -458,35 +454,6 @@ class Connection:
         if self._key is not None:
             fields.append(("authorization", f"Apikey {self._key}"))
         return fields
-
-    def _patiently(self, method: str, where: str, fields: list[tuple[str, str]], body: Outgoing) -> Answer:
-        """Send again what may be sent again: after a stale connection, and when asked to come back later."""
-        names = {name.lower() for name, _ in fields}
-        repeatable = method in _REPEATABLE or "idempotency-key" in names
-        if body is not None and not isinstance(body, bytes | bytearray | memoryview):
-            repeatable = False
-        tries = _MAX_TRIES if repeatable else 1
-        for attempt in range(1, tries + 1):
-            try:
-                answer = self._transport.open(method, where, fields, body)
-            except TransportError as error:
-                if error.code != "stale-connection" or attempt == tries:
-                    raise
-                continue
-            wait_s = _retry_after(answer)
-            if wait_s is None or attempt == tries:
-                return answer
-            with answer, contextlib.suppress(TransportError):
-                answer.read(_MAX_ERROR_BYTES)
-            time.sleep(wait_s)
-        return answer
-
-
-def _retry_after(answer: Answer) -> float | None:
-    if answer.status not in {429, BusyError.status}:
-        return None
-    text = answer.headers.get("retry-after") or ""
-    return min(float(text), _MAX_WAIT_S) if text.isdigit() else None
 
 
 def _checked_as(answer: Answer, default: Any) -> Any:
