@@ -23,6 +23,8 @@ __all__ = ["app", "demo", "serve"]
 
 app = typer.Typer(no_args_is_help=True)
 
+_DIGEST_WHEN = ("now", "later", "never")
+
 Port = Annotated[int, typer.Option(help="0 for a free one.", min=0, max=65535)]
 
 
@@ -49,6 +51,8 @@ def serve(
 ) -> None:
     """Serve a directory: answers at once, lists and digests files while it serves."""
     face, directory = _face_and_directory(target)
+    if digest not in _DIGEST_WHEN:
+        raise InvalidInputError(f"--digest {digest!r}: give {', '.join(_DIGEST_WHEN)}")
     catalog = {"watch_s": watch or None, "digest": digest, "allow_outside": tuple(allow_outside or ())}
     options = ServeOptions(
         directory=directory,
@@ -62,7 +66,7 @@ def serve(
         database=local_path(database) if database else None,
         faces={"catalog": catalog},
     )
-    serve_directory(options, lambda url, served: _announce(url, served, options))
+    _serve(options)
 
 
 @app.command()
@@ -91,7 +95,13 @@ def demo(
             console.line(f"  {url}")
         return
     again = ServeOptions(directory=copy, face="catalog", port=port, public=True)
-    serve_directory(again, lambda url, served: _announce(url, served, again))
+    _serve(again)
+
+
+def _serve(options: ServeOptions) -> None:
+    """Serve until a signal comes, and say in lines how far listing and digesting are."""
+    with console.following("index", "digest", is_live=False):
+        serve_directory(options, lambda url, served: _announce(url, served, options))
 
 
 @contextmanager
@@ -118,7 +128,8 @@ def _announce(url: str, served: App, options: ServeOptions) -> None:
     lines = [f"Holdfast serves {options.directory} at {url}", f"database: {served.database}"]
     if served.made_key:
         lines.append(f"API key (read and write; shown this once): {served.made_key}")
-        lines.append(f"more keys: holdfast key create {options.directory} --scope read --expires 30d")
     if options.public:
         lines.append("anyone may read; writing needs a key")
+    if options.api_key is None:
+        lines.append(f"keys: holdfast key create {options.directory} --scope read --expires 30d")
     console.line("\n".join(lines), flush=True)
