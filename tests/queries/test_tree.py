@@ -163,3 +163,8 @@ def test_deep_query_is_refused():
 
 def test_many_percent_signs_do_not_take_long():
     assert not Like("a", "%a" * 60 + "b").matches({"a": "a" * 5000})
+
+
+def test_a_structure_family_that_there_is_not_is_refused():
+    with pytest.raises(InvalidInputError, match=r"banana.*container"):
+        StructureFamilyQuery("banana")

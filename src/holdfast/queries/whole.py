@@ -11,14 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from holdfast.errors import InvalidTypeError, TooLargeError
+from holdfast.errors import InvalidInputError, InvalidTypeError, TooLargeError
 from holdfast.queries.leaves import MAX_VALUES
 from holdfast.queries.tree import Query, SearchFunction, Subject, check_text
 from holdfast.queries.values import strings
 from holdfast.queries.words import contains_phrase, phrases, words
 from holdfast.types import Json
 
-__all__ = ["FullText", "KeyLookup", "KeysFilter", "SpecsQuery", "StructureFamilyQuery"]
+__all__ = ["FAMILIES", "FullText", "KeyLookup", "KeysFilter", "SpecsQuery", "StructureFamilyQuery"]
+
+FAMILIES = ("array", "awkward", "bytes", "container", "ragged", "sparse", "table")
+"""The structure families of Tiled's protocol."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,6 +77,11 @@ class StructureFamilyQuery(Query):
     ----------
     value : str
         ``array``, ``table``, ``container`` …
+
+    Raises
+    ------
+    InvalidInputError
+        For a family that there is not.
     """
 
     value: str
@@ -81,6 +89,10 @@ class StructureFamilyQuery(Query):
 
     def __post_init__(self) -> None:
         check_text(self.value, "the structure family")
+        if self.value not in FAMILIES:
+            raise InvalidInputError(
+                f"there is no structure family {self.value[:100]!r}; there are {', '.join(FAMILIES)}"
+            )
         # An enumeration's member is text too; only its plain text is kept.
         object.__setattr__(self, "value", str.__str__(self.value))
 
