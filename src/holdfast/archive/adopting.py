@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from holdfast import files
 from holdfast.archive.adding import now
 from holdfast.archive.entries import Entry, Place
-from holdfast.archive.manifest import DATABASE, FOLDER, Manifest
+from holdfast.archive.manifest import DATABASE, FOLDER, OWN, Manifest
 from holdfast.archive.verifying import bytes_path, check_bytes, name_path, opened
 from holdfast.archive.yamlfile import YAML
 from holdfast.archive.yamlform import parsed, written
@@ -171,23 +171,21 @@ def _restore_yaml(root: str) -> None:
 
 def _found(root: str) -> Iterator[Entry]:
     """Find entries by the files alone: names that lead to a uuid, and files under their own names."""
-    for directory, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not (directory == root and name.startswith("."))]
-        linked = {os.path.basename(os.readlink(path)) for path in _links(directory, names)}
-        for name in names:
-            path = os.path.join(directory, name)
-            parts = os.path.relpath(path, root).split("/", 2)
-            if len(parts) < 3 or name in linked or files.is_temporary(name) or not os.path.isfile(path):
-                continue
-            with contextlib.suppress(InvalidInputError):
-                yield _entry_of(path, Place.of(*parts))
+    paths = list(_paths(root))
+    linked = {os.path.realpath(path) for path in paths if os.path.islink(path)}
+    for path in paths:
+        parts = os.path.relpath(path, os.path.realpath(root)).split("/", 2)
+        if len(parts) < 3 or path in linked or not os.path.isfile(path):
+            continue
+        with contextlib.suppress(InvalidInputError):
+            yield _entry_of(path, Place.of(*parts))
 
 
-def _links(directory: str, names: list[str]) -> Iterator[str]:
-    for name in names:
-        path = os.path.join(directory, name)
-        if os.path.islink(path):
-            yield path
+def _paths(root: str) -> Iterator[str]:
+    top = os.path.realpath(root)
+    for directory, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if not (directory == top and name in OWN)]
+        yield from (os.path.join(directory, name) for name in names if not files.is_temporary(name))
 
 
 def _entry_of(path: str, place: Place) -> Entry:

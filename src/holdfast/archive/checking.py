@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from holdfast import files
 from holdfast.archive.chains import check_chain, check_head
 from holdfast.archive.entries import Entry
-from holdfast.archive.manifest import FOLDER, Manifest
+from holdfast.archive.manifest import FOLDER, OWN, Manifest
 from holdfast.archive.verifying import bytes_path, check_bytes, name_path, opened
 from holdfast.archive.yamlfile import YAML
 from holdfast.errors import HashError, HoldfastError, InvalidInputError, MissingFileError, UnreadableError
@@ -174,7 +174,7 @@ def _extra(root: str, entries: Sequence[Entry]) -> Iterator[Finding]:
     claimed |= {entry.place.path for entry in entries}
     for directory, folders, names in os.walk(root):
         if directory == root:
-            folders[:] = [name for name in folders if name not in (FOLDER, ".holdfast")]
+            folders[:] = [name for name in folders if name not in OWN]
         links = [name for name in folders if os.path.islink(os.path.join(directory, name))]
         for name in sorted(names + links):
             path = os.path.relpath(os.path.join(directory, name), root)

@@ -25,9 +25,12 @@ from holdfast.database.archive import EntryRow, LogRow, ManifestDatabase
 from holdfast.errors import NotAStoreError, NotFoundError, UnreadableError
 from holdfast.types import Json, PathLike
 
-__all__ = ["DATABASE", "FOLDER", "Manifest"]
+__all__ = ["DATABASE", "FOLDER", "OWN", "Manifest"]
 
 FOLDER, DATABASE = ".manifest", "manifest.db"
+OWN = frozenset({FOLDER, ".holdfast"})
+"""Folders at the top that hold no entries."""
+
 _NO_LOG = "the archive {} has no log: it begins with the first file that is added or adopted here"
 
 
@@ -327,12 +330,17 @@ class Manifest:
         """
         with files.lock(self._path(), timeout_s=60):
             if not os.path.exists(self._path(DATABASE)):
-                name, _ = self._names_of_text()
+                name, uid = self._names_of_text()
+                if uid:
+                    # From here the file says itself that a database may not know what it lists.
+                    files.write_atomic(self.yaml.path, written(name, self.foreign(), uid))
                 hidden = self._path(f"{DATABASE}.new")
                 files.remove(hidden, missing_ok=True)
-                ManifestDatabase.create(hidden, name, secrets.token_hex(16), who=who, action=action).close()
+                uid = uid or secrets.token_hex(16)
+                ManifestDatabase.create(hidden, name, uid, who=who, action=action).close()
                 files.publish_new(hidden, self._path(DATABASE))
         self._writable()
+        self._foreign = None
 
     def open_for_writing(self) -> None:
         """Open the database for writing, if there is one; `ReadOnlyError` where that cannot be."""

@@ -13,12 +13,13 @@ import secrets
 from collections.abc import Callable, Iterator
 
 from holdfast import files
+from holdfast.archive.manifest import FOLDER, OWN
 from holdfast.errors import BusyError, NotFoundError
 from holdfast.files import Lock
 
 __all__ = ["Writer", "adding", "alone", "collect", "is_interrupted"]
 
-_FOLDER, _MARKS = ".manifest", "writers"
+_MARKS = "writers"
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -35,12 +36,12 @@ def adding(root: str) -> Lock:
     Lock
         Held.
     """
-    return files.lock(os.path.join(root, _FOLDER), shared=True)
+    return files.lock(os.path.join(root, FOLDER), shared=True)
 
 
 def alone(root: str, timeout_s: float) -> Lock:
     """Return a lock that no add holds at the same time; `BusyError` after the timeout."""
-    return files.lock(os.path.join(root, _FOLDER), timeout_s=timeout_s)
+    return files.lock(os.path.join(root, FOLDER), timeout_s=timeout_s)
 
 
 class Writer:
@@ -53,7 +54,7 @@ class Writer:
     """
 
     def __init__(self, root: str) -> None:
-        self._folder = os.path.join(root, _FOLDER, _MARKS)
+        self._folder = os.path.join(root, FOLDER, _MARKS)
         self._root = root
         self._held: Lock | None = None
 
@@ -96,7 +97,7 @@ def is_interrupted(root: str) -> bool:
 
 
 def _dead_marks(root: str) -> Iterator[str]:
-    folder = os.path.join(root, _FOLDER, _MARKS)
+    folder = os.path.join(root, FOLDER, _MARKS)
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
             with contextlib.suppress(BusyError, NotFoundError):
@@ -138,7 +139,7 @@ def collect(root: str, is_known: Callable[[str], bool], *, timeout_s: float = 0)
 def _remove_unrecorded(root: str, is_known: Callable[[str], bool]) -> list[str]:
     removed = []
     for directory, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not (directory == root and name.startswith(".")))
+        folders[:] = sorted(name for name in folders if not (directory == root and name in OWN))
         for name in names:
             path = os.path.join(directory, name)
             if files.is_temporary(name) or _is_unrecorded(path, name, is_known):
