@@ -35,6 +35,12 @@ def serve(
     ],
     *,
     public: Annotated[bool, typer.Option("--public", help="Let anyone read; writing needs a key.")] = False,
+    public_write: Annotated[
+        bool, typer.Option("--public-write", help="Let anyone write too: for a trusted network only.")
+    ] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Take analysis documents whose parents are not there.")
+    ] = False,
     host: Annotated[
         str, typer.Option(help="Where to listen; the default is this machine only.")
     ] = "127.0.0.1",
@@ -59,12 +65,13 @@ def serve(
         face=face,
         host=host,
         port=port,
-        public=public,
+        public=public or public_write,
+        public_write=public_write,
         api_key=(read_key_file(api_key_file) if api_key_file else settings().api_key) or None,
         allow_origin=tuple(allow_origin or ()),
         allow_host=tuple(allow_host or ()),
         database=local_path(database) if database else None,
-        faces={"catalog": catalog},
+        faces={"catalog": catalog, "analysis": {"lenient": lenient}},
     )
     _serve(options)
 

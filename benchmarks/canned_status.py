@@ -1,0 +1,25 @@
+"""A server that says that it kept whatever it is sent: the floor of a client that inserts."""
+
+import socket
+
+import uvicorn
+
+BODY = b'{"status":true}'
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
+
+
+async def application(scope: dict, receive: object, send: object) -> None:
+    """Read the body and answer the same to everyone."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+if __name__ == "__main__":
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(application, log_level="error", access_log=False, lifespan="off")
+    uvicorn.Server(config).run([listener])
