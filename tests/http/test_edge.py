@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest_http import KEY, Ticks
-from holdfast.errors import TransportError
+from holdfast.errors import NotFoundError, TransportError
 from holdfast.http.auth import Access
 from holdfast.http.client import Connection
 from holdfast.http.edge import Site
 from holdfast.http.limits import Limits
 from holdfast.http.origin import Origin
 from holdfast.http.pool import Gate
-from holdfast.http.reply import Reply, ServerEvent, json_reply, live_reply
+from holdfast.http.reply import Reply, ServerEvent, json_reply, live_reply, stream_reply
 from holdfast.http.routing import Mount, Route, Upload
 from holdfast.http.serving import running
 from http_wire import connect, get, receive_all, send_raw
@@ -345,3 +345,26 @@ def test_a_connection_works_in_a_forked_child(tcp):
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert tcp.get_json("/v1/items/b") == "b"
+
+
+def test_an_error_before_the_first_byte_has_its_own_status(site, url):
+    closed = []
+
+    def pieces():
+        raise NotFoundError("the source is gone")
+        yield b""
+
+    def call(request):
+        reply = stream_reply(request, pieces(), media_type="a/b", size=10)
+        reply.on_close = lambda: closed.append(True)
+        return reply
+
+    failing = Site([Mount("", [Route("GET", "/", call)])])
+    with running(failing) as address:
+        for connection in (Connection.to_url(address), Connection.to_site(failing)):
+            with pytest.raises(NotFoundError, match="source is gone"):
+                connection.get_bytes("/")
+            with pytest.raises(NotFoundError, match="source is gone"):
+                connection.read_into("/", memoryview(bytearray(10)))
+            connection.close()
+    assert len(closed) == 4

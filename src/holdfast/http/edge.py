@@ -31,7 +31,7 @@ from holdfast.http.errors import AddressTooLongError, HeadTooLongError, Misdirec
 from holdfast.http.limits import PIECE_BYTES, Limits
 from holdfast.http.metrics import Metrics
 from holdfast.http.origin import Origin
-from holdfast.http.pieces import END, gather, place, read_cold, read_warm
+from holdfast.http.pieces import gather, place, read_cold, read_warm
 from holdfast.http.pool import Gate, Pool
 from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver
 from holdfast.http.reply import FileRange, Live, Reply
@@ -180,6 +180,20 @@ class Site:
             await self.run(request, lane, receiver.abort, error)
             raise
 
+    async def begin(self, request: Request, reply: Reply) -> Reply:
+        """Make the first pieces of a body that is made: what fails at once has its own status."""
+        body = reply.body
+        if isinstance(body, bytes | bytearray | memoryview | FileRange | Live) or request.method == "HEAD":
+            return reply
+        try:
+            iterator = iter(body)
+            parts = await self.run(request, "heavy", gather, iterator)
+        except BaseException:
+            reply.close()
+            raise
+        reply.begun = (parts or [], iterator)
+        return reply
+
     async def deliver(self, request: Request, reply: Reply, receive: Receive, send: Send) -> None:
         """Send an answer."""
         try:
@@ -245,11 +259,13 @@ class Site:
             async for part in self._file_pieces(request, body):
                 yield part
         else:
-            iterator = iter(body)
-            while (parts := await self.run(request, "heavy", gather, iterator)) is not END:
+            begun, iterator = reply.begun or ([], iter(body))
+            parts: list[Buffer] | None = begun
+            while parts is not None:
                 for each in parts:
                     for cut in self._cut(request, each):
                         yield cut
+                parts = await self.run(request, "heavy", gather, iterator)
 
     def _cut(self, request: Request, piece: Buffer) -> Iterable[memoryview]:
         """Cut a piece so that it does not hold up other answers when several bodies are on the wire."""
@@ -324,7 +340,7 @@ class _Endpoint:
             if route is None:
                 return without_route(request, self._routes, site.origin)
             request.principal = site.access.admit(request, route.scope)
-            reply = await self._call(site, route, request, receive)
+            reply = await site.begin(request, await self._call(site, route, request, receive))
         except HoldfastError as error:
             reply = error_answer(route, error)
         except Exception:

@@ -8,26 +8,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from enum import Enum
-from typing import Final, Literal
+from typing import Final
 
 from holdfast.errors import ChangedError, StorageError
 from holdfast.http.limits import PIECE_BYTES, SHARED_PIECE_BYTES
 from holdfast.http.reply import FileRange
 from holdfast.types import Buffer
 
-__all__ = ["END", "gather", "place", "read_cold", "read_warm"]
+__all__ = ["gather", "place", "read_cold", "read_warm"]
 
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _CANNOT = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-
-
-class _End(Enum):
-    END = "end"
-
-
-END: Final = _End.END
-"""What `gather` returns when nothing is left."""
 
 
 def read_warm(span: FileRange, at: int, count: int) -> bytearray | None:
@@ -123,7 +114,7 @@ def _unreadable(error: OSError) -> StorageError:
     return StorageError(f"the file cannot be read: {error.strerror}; check the disk")
 
 
-def gather(pieces: Iterator[Buffer]) -> list[Buffer] | Literal[_End.END]:
+def gather(pieces: Iterator[Buffer]) -> list[Buffer] | None:
     """Take pieces until there are enough for one turn on the wire.
 
     Parameters
@@ -133,8 +124,9 @@ def gather(pieces: Iterator[Buffer]) -> list[Buffer] | Literal[_End.END]:
 
     Returns
     -------
-    list of bytes-like or END
-        At least 256 KiB where there is that much left; small pieces are joined, large ones are not copied.
+    list of bytes-like or None
+        At least 256 KiB where there is that much left; small pieces are joined, large ones are not copied;
+        None when nothing is left.
     """
     taken: list[Buffer] = []
     small, total = bytearray(), 0
@@ -150,4 +142,4 @@ def gather(pieces: Iterator[Buffer]) -> list[Buffer] | Literal[_End.END]:
             break
     if small:
         taken.append(small)
-    return taken or END
+    return taken or None

@@ -75,6 +75,9 @@ class Reply:
         The exact size of an iterable body, bytes; without it the body travels in chunks.
     on_close : callable, optional
         Called once when the body was sent or given up.
+    begun : tuple, optional
+        The first pieces of an iterable body and the iterator of the others: set by the edge, so that an
+        error before the first byte is an answer of its own.
     """
 
     body: Body = b""
@@ -83,6 +86,7 @@ class Reply:
     media_type: str | None = None
     size: int | None = None
     on_close: Callable[[], None] | None = None
+    begun: tuple[list[Buffer], Iterator[Buffer]] | None = field(default=None, repr=False)
 
     def also_close(self, done: Callable[[], None]) -> None:
         """Call something more when the body was sent or given up, after what is called already.
