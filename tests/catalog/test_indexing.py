@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from holdfast.catalog import index
-from holdfast.catalog.indexing import Options, index_catalog
+from holdfast.catalog.indexing import index_catalog
+from holdfast.catalog.rounds import Options
 from holdfast.catalog.tree import Catalog
 from holdfast.errors import BulkError, ForbiddenError, InvalidInputError, NotFoundError
 from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
@@ -372,7 +373,7 @@ def test_a_directory_that_cannot_be_written_is_indexed_elsewhere(directory, tmp_
         index(tmp_path / "absent")
 
 
-def test_ten_thousand_entries_in_two_levels_are_listed(tmp_path):
+def test_many_entries_in_two_levels_are_listed(tmp_path):
     for n in range(20):
         (tmp_path / f"d{n}").mkdir()
         for m in range(60):
@@ -383,7 +384,23 @@ def test_ten_thousand_entries_in_two_levels_are_listed(tmp_path):
     assert time.monotonic() - began < 30
     with Catalog(tmp_path) as catalog:
         assert catalog.count((), deep=True) == 1220
-        assert [row.key for row in catalog.search(("d3",), limit=3).rows] == ["000.txt", "001.txt", "002.txt"]
+        assert [row.key for row in catalog.search(("d3",)).rows] == [f"{n:03}.txt" for n in range(60)]
+
+
+def test_children_are_listed_by_name_files_and_directories_alike(tmp_path):
+    names = [f"{n:03}" for n in range(0, 400, 7)]
+    for n, name in enumerate(names):
+        if n % 3:
+            with h5py.File(tmp_path / name, "w") as file:
+                file["x"] = np.arange(n * 100)
+        elif n % 2:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "inner.csv").write_text("a\n1\n")
+        else:
+            (tmp_path / name).write_text("x")
+    index(tmp_path)
+    with Catalog(tmp_path) as catalog:
+        assert [row.key for row in catalog.search((), limit=1000).rows] == names
 
 
 def test_two_processes_may_index_one_directory_at_once(tmp_path):
@@ -447,8 +464,8 @@ def test_what_leads_outside_is_read_where_that_is_allowed(directory, tmp_path):
     index(directory)
     with Catalog(directory) as catalog:
         assert "--allow-outside" in metadata(catalog, "master.h5", "link")["error"]
-    (directory / "master.h5").touch()
-    index(directory, allow_outside=[outside])
+    assert index(directory, allow_outside=[outside]).updated == 7
+    assert index(directory, allow_outside=[outside]).unchanged == 7
     with Catalog(directory, allow_outside=[outside]) as catalog:
         source, _ = own(catalog, "master.h5", "link")
         assert source.assets[1].location == str(outside / "frames.h5")

@@ -18,7 +18,7 @@ from holdfast.paths import is_url
 from holdfast.queries import Everything, parse
 
 if TYPE_CHECKING:
-    from holdfast.catalog.indexing import DigestWhen
+    from holdfast.catalog.rounds import DigestWhen
 
 __all__ = [
     "app",

@@ -5,8 +5,8 @@ Owns the order of writing: a directory before what is in it, all of one batch in
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
 
 from holdfast.catalog.described import directory_node, directory_source, file_node, refused_node
 from holdfast.catalog.scanning import Found
@@ -18,8 +18,18 @@ from holdfast.formats.probe import Probed
 __all__ = ["Recorder"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is to be written: a file's node, or a directory."""
+
+    key: tuple[str, ...]
+    node: NewNode
+    directory: Found | None = None
+    was_file: bool = False
+
+
 class Recorder:
-    """What is to be written into a catalog.
+    """What is to be written into a catalog, in the order in which it was taken.
 
     Parameters
     ----------
@@ -30,24 +40,25 @@ class Recorder:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._ids: dict[tuple[str, ...], int] = {(): ROOT}
-        self._directories: dict[tuple[str, ...], tuple[Found, bool]] = {}
-        self._files: dict[tuple[str, ...], NewNode] = {}
+        self._entries: list[_Entry] = []
         self._rested: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._entries)
 
     def put_directory(self, found: Found, *, was_file: bool) -> None:
         """Take a directory; `was_file` when a file was recorded in its place."""
-        self._directories[found.key] = (found, was_file)
+        node = directory_node(found) if found.key else NewNode("", "container")
+        self._entries.append(_Entry(found.key, node, found, was_file))
 
     def put_refused(self, found: Found) -> None:
         """Take something that is listed but never opened."""
-        self._files[found.key] = refused_node(found)
+        self._entries.append(_Entry(found.key, refused_node(found)))
 
     def put_file(self, found: Found, probed: Probed, *, is_growing: bool) -> None:
         """Take a file with what is in it."""
-        self._files[found.key] = file_node(found, probed, self._catalog.places, is_growing=is_growing)
+        node = file_node(found, probed, self._catalog.places, is_growing=is_growing)
+        self._entries.append(_Entry(found.key, node))
 
     def put_rested(self, asset: int) -> None:
         """Take a file that was growing and did not change since."""
@@ -55,29 +66,20 @@ class Recorder:
 
     def flush(self) -> tuple[int, int]:
         """Write everything taken so far; return how many files were added and updated."""
-        if not (self._files or self._directories or self._rested):
-            return 0, 0
-        directories, self._directories = self._sorted(self._directories.values()), {}
-        if not (self._files or self._rested or any(self._is_new(*each) for each in directories)):
+        entries, self._entries = [entry for entry in self._entries if self._is_new(entry)], []
+        if not (entries or self._rested):
             return 0, 0
         with self._catalog.database.transaction() as tx:
-            for found, was_file in directories:
-                # Asked again now that nobody else can write: another process may have been first.
-                if self._is_new(found, was_file):
-                    self._write_directory(tx, found, was_file=was_file)
-            outcomes = self._write_files(tx)
+            outcomes = self._write(tx, entries)
             self._write_rested(tx)
-        self._files, self._rested = {}, []
+        self._rested = []
         return outcomes.count("added"), len(outcomes) - outcomes.count("added")
 
-    @staticmethod
-    def _sorted(directories: Iterable[tuple[Found, bool]]) -> list[tuple[Found, bool]]:
-        """Return directories each after the one it is in."""
-        return sorted(directories, key=lambda item: len(item[0].key))
-
-    def _is_new(self, found: Found, was_file: bool) -> bool:
-        """Whether a directory has no node yet, or one that stands for a file."""
-        return was_file or self._lookup(found.key) is None or (not found.key and self._lacks_source())
+    def _is_new(self, entry: _Entry) -> bool:
+        """Whether something is to be written: for a directory, that it has no node yet."""
+        if entry.directory is None or entry.was_file:
+            return True
+        return self._lookup(entry.key) is None if entry.key else self._lacks_source()
 
     def _lacks_source(self) -> bool:
         return not self._catalog.database.assets.of_node(ROOT)
@@ -90,30 +92,31 @@ class Recorder:
                 return None
         return self._ids[key]
 
-    def _write_directory(self, tx: Transaction, found: Found, *, was_file: bool) -> None:
-        if not found.key:
-            tx.nodes.connect(ROOT, [directory_source(found)])
-            return
-        parent = self._parent(found.key)
-        if parent is not None:
-            node = directory_node(found)
-            write = tx.nodes.sync(parent, [node])[0].id if was_file else tx.nodes.add(parent, [node])[0]
-            self._ids[found.key] = write
+    def _write(self, tx: Transaction, entries: list[_Entry]) -> list[str]:
+        """Write runs of files and of directories that lie in one directory together."""
+        outcomes: list[str] = []
+        for (above, is_directory), run in groupby(
+            entries, lambda each: (each.key[:-1], each.directory is not None)
+        ):
+            parent, group = self._lookup(above), list(run)
+            if is_directory:
+                self._write_directories(tx, parent, group)
+            elif parent is not None:
+                outcomes += [each.what for each in tx.nodes.sync(parent, [entry.node for entry in group])]
+        return outcomes
 
-    def _parent(self, key: tuple[str, ...]) -> int | None:
-        return self._lookup(key[:-1])
-
-    def _write_files(self, tx: Transaction) -> list[str]:
-        grouped: dict[int, list[NewNode]] = defaultdict(list)
-        for key in sorted(self._files):
-            parent = self._parent(key)
-            if parent is not None:
-                grouped[parent].append(self._files[key])
-        return [outcome.what for parent, nodes in grouped.items() for outcome in tx.nodes.sync(parent, nodes)]
+    def _write_directories(self, tx: Transaction, parent: int | None, group: list[_Entry]) -> None:
+        # Asked again now that nobody else can write: another process may have been first.
+        for entry in filter(self._is_new, group):
+            if not entry.key and entry.directory is not None:
+                tx.nodes.connect(ROOT, [directory_source(entry.directory)])
+            elif parent is not None and entry.was_file:
+                self._ids[entry.key] = tx.nodes.sync(parent, [entry.node])[0].id
+            elif parent is not None:
+                self._ids[entry.key] = tx.nodes.add(parent, [entry.node])[0]
 
     def _write_rested(self, tx: Transaction) -> None:
         """Take files out of growing: with their digests if these are known."""
-        assets = self._catalog.database.assets
-        known = assets.digests(self._rested)
+        known = self._catalog.database.assets.digests(self._rested)
         tx.assets.mark([number for number, digest in known.items() if digest is not None], "verified")
         tx.assets.mark([number for number, digest in known.items() if digest is None], "pending")

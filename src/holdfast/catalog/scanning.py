@@ -54,7 +54,7 @@ class _Level:
 
 
 def scan(places: Places) -> Iterator[Found]:
-    """Yield everything below the storage directory, each directory before what is in it.
+    """Yield everything in the storage directory: a directory's entries by name, then those of each in it.
 
     Parameters
     ----------
@@ -63,26 +63,26 @@ def scan(places: Places) -> Iterator[Found]:
 
     Notes
     -----
-    Sorted by name in each directory. Reserved names, files on their way, pipes, sockets and devices are left
+    Reserved names, files on their way, pipes, sockets and devices are left
     out. Links that stay inside are followed, links that lead outside are yielded with an error. A directory
     that vanishes meanwhile is passed over.
     """
     top = Found(
         places.storage, places.location(places.storage), (), is_directory=True, state=_state(places.storage)
     )
+    yield top
     waiting = [_Level(top)]
     while waiting:
         level = waiting.pop()
-        entries = _entries(level.found)
-        if entries is None:
-            continue
-        yield level.found
         above = level.above | {os.path.realpath(level.found.path)}
-        found = [_found(entry, level.found, places) for entry in entries]
-        below = [each for each in found if each is not None]
-        yield from (each for each in below if not each.is_directory)
-        inner = [each for each in below if each.is_directory and os.path.realpath(each.path) not in above]
-        waiting.extend(_Level(each, above) for each in reversed(inner))
+        found = [each for each in _entries(level.found, places) if not _is_above(each, above)]
+        yield from found
+        waiting.extend(_Level(each, above) for each in reversed(found) if each.is_directory)
+
+
+def _is_above(found: Found, above: frozenset[str]) -> bool:
+    """Whether a directory is one of those on the way down to it: a link in a circle."""
+    return found.is_directory and os.path.realpath(found.path) in above
 
 
 def look(places: Places, location: str) -> Found | None:
@@ -95,18 +95,19 @@ def look(places: Places, location: str) -> Found | None:
     return Found(path, location, key, path.is_dir(), state)
 
 
-def _entries(directory: Found) -> list[os.DirEntry[str]] | None:
-    """List a directory by name; None when it is not there any more."""
+def _entries(directory: Found, places: Places) -> list[Found]:
+    """List a directory by name; what vanished meanwhile is left out."""
     if directory.error:
         return []
     try:
         with os.scandir(directory.path) as entries:
-            return sorted((entry for entry in entries if is_listed(entry.name)), key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        directory.error = f"{directory.path.name} may not be read: {error.strerror}"
+            listed = sorted(
+                (entry for entry in entries if is_listed(entry.name)), key=lambda entry: entry.name
+            )
+    except OSError:
         return []
+    found = [_found(entry, directory, places) for entry in listed]
+    return [each for each in found if each is not None]
 
 
 def _found(entry: os.DirEntry[str], parent: Found, places: Places) -> Found | None:
@@ -128,7 +129,9 @@ def _found(entry: os.DirEntry[str], parent: Found, places: Places) -> Found | No
         state = FileState.of(entry.stat())
     except OSError:
         return None
-    return Found(Path(entry.path), location, key, is_directory, state)
+    if is_directory and not os.access(entry.path, os.R_OK | os.X_OK):
+        error = f"{name} may not be read by this user"
+    return Found(Path(entry.path), location, key, is_directory, state, error)
 
 
 def _state(path: Path) -> FileState | None:

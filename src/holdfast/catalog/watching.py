@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 
 from holdfast.catalog.digesting import digest_pending
-from holdfast.catalog.indexing import DigestWhen, Options, Summary, index_catalog
+from holdfast.catalog.indexing import index_catalog
 from holdfast.catalog.resting import GROWING_S
+from holdfast.catalog.rounds import DigestWhen, Options, Summary
 from holdfast.catalog.scanning import Found, look
 from holdfast.catalog.tree import Catalog
 from holdfast.database import AssetRow

@@ -1,0 +1,311 @@
+"""A round over a directory: what is seen, looked into, recorded, and missed.
+
+Owns the order of these steps; each of them stands in its own module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from holdfast.catalog.failures import Failures
+from holdfast.catalog.ordering import InOrder
+from holdfast.catalog.places import STORAGE_FACT
+from holdfast.catalog.progress import Progress
+from holdfast.catalog.recording import Recorder
+from holdfast.catalog.resting import is_recent, written_files
+from holdfast.catalog.scanning import Found, scan
+from holdfast.catalog.tree import OWN_FILE, Catalog
+from holdfast.catalog.vanished import Vanished
+from holdfast.database import Transaction
+from holdfast.events import EventBus, bus
+from holdfast.formats.probe import Job, Probed
+from holdfast.formats.workers import ProbePool, shared_pool
+
+__all__ = ["DIGESTS", "DigestWhen", "Options", "Round", "Summary"]
+
+DigestWhen = Literal["now", "later", "never"]
+DIGESTS: tuple[DigestWhen, ...] = ("now", "later", "never")
+"""When files are digested: before `index` returns, behind it by who serves, or not at all."""
+
+# So many entries are scanned for each one looked into, so that the total is known early.
+_AHEAD = 32
+_ROOTS_FACT = "allowed outside"
+_FLUSH_FILES = 512
+_FLUSH_S = 0.5
+_MAX_WAITING = 100_000
+
+
+@dataclass(slots=True)
+class Summary:
+    """What indexing did.
+
+    Parameters
+    ----------
+    files, directories : int
+        How many lie there.
+    added, updated, unchanged : int
+        Files by what happened to their nodes.
+    missing : int
+        Recorded files and directories that are gone.
+    pruned : int
+        Nodes removed because of that.
+    digested : int
+        Files digested.
+    errors : list of (path, message)
+        Files that cannot be read.
+    seconds : float
+        How long it took.
+    """
+
+    files: int = 0
+    directories: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    missing: int = 0
+    pruned: int = 0
+    digested: int = 0
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """The number of files a second."""
+        return self.files / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{self.files:,} files", f"{self.added:,} added", f"{self.updated:,} updated"]
+        parts += [f"{self.unchanged:,} unchanged"]
+        parts += [
+            f"{count:,} {name}"
+            for name, count in (("missing", self.missing), ("pruned", self.pruned))
+            if count
+        ]
+        parts += [f"{len(self.errors):,} with errors"] if self.errors else []
+        return f"{', '.join(parts)}; {self.seconds:.1f} s, {self.rate:,.0f} files a second"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to index.
+
+    Parameters
+    ----------
+    digest : "now", "later" or "never"
+        When files are digested.
+    prune : bool
+        Remove the nodes of files that are gone.
+    bus : EventBus
+        Who is told about progress.
+    pool : ProbePool
+        Who looks into files.
+    is_stopped : callable
+        Asked now and then; when it answers yes, the rest is left for another time.
+    found : iterator of Found, optional
+        Look at these only, instead of the whole directory.
+    """
+
+    digest: DigestWhen = "now"
+    prune: bool = False
+    bus: EventBus = bus
+    pool: ProbePool = field(default_factory=shared_pool)
+    is_stopped: Callable[[], bool] = lambda: False
+    found: Iterator[Found] | None = None
+
+
+class Round:
+    """One round over the directory of a catalog.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Open for writing.
+    options : Options
+        How.
+
+    Attributes
+    ----------
+    summary : Summary
+        What was done so far.
+    progress : Progress
+        Who is told.
+    """
+
+    def __init__(self, catalog: Catalog, options: Options) -> None:
+        self._catalog, self._options = catalog, options
+        self._places = catalog.places
+        self._known = catalog.database.assets.facts()
+        self._recorder = Recorder(catalog)
+        self._failures = Failures(catalog)
+        self._vanished = Vanished(catalog, set(self._known))
+        self._waiting: deque[Found] = deque()
+        self._looked: dict[str, Found] = {}
+        self._order: InOrder[Callable[[], None]] = InOrder()
+        self._changed: list[int] = []
+        self._scan = scan(self._places) if options.found is None else options.found
+        self._is_scanned = False
+        self._is_widened = False
+        self._written: set[tuple[int, int]] | None = None
+        self.summary = Summary()
+        self.progress = Progress(options.bus, "index", "files", self._places.storage)
+
+    def go(self) -> Summary:
+        """Scan, look into what is new or changed, record it; then see what is gone."""
+        self._note_storage()
+        self._probe(self._jobs())
+        self._probe(iter(self._masters()))
+        if self._options.found is None and not self._options.is_stopped():
+            self._vanished.mark(self.summary, prune=self._options.prune)
+            for location in self._vanished.among(self._failures.locations()):
+                self._failures.clear(location)
+        self._failures.save()
+        self.summary.errors += self._failures.messages()
+        return self.summary
+
+    def _note_storage(self) -> None:
+        """Write down where the files are, so that a copy of the database finds them, and what is allowed."""
+        database = self._catalog.database
+        allowed = "\n".join(map(str, self._places.roots[1:]))
+        notes = {STORAGE_FACT: self._places.prefix or ".", _ROOTS_FACT: allowed}
+        self._is_widened = bool(self._known) and (database.fact(_ROOTS_FACT) or "") != allowed
+        for name, note in notes.items():
+            if database.fact(name) != note:
+                database.write(partial(_write_note, name, note))
+
+    def _probe(self, jobs: Iterator[Job]) -> None:
+        due = time.monotonic() + _FLUSH_S / 4
+        for job, probed in self._options.pool.map(jobs, self._places.roots, self._options.is_stopped):
+            self._take(self._looked.pop(str(job.path)), probed)
+            now = time.monotonic()
+            self._bring_in()
+            if len(self._recorder) >= _FLUSH_FILES or now > due:
+                self._flush()
+                due = now + _FLUSH_S
+        self._bring_in(is_last=True)
+        self._flush()
+
+    def _bring_in(self, *, is_last: bool = False) -> None:
+        """Take what can be recorded in the order in which it was listed."""
+        for put in self._order.take(is_last=is_last):
+            put()
+
+    def _flush(self) -> None:
+        added, updated = self._recorder.flush()
+        self.summary.added += added
+        self.summary.updated += updated
+        done = self.summary.added + self.summary.updated + self.summary.unchanged
+        self.progress.step(done, self.summary.files if self._is_scanned else -1)
+
+    def _take(self, found: Found, probed: Probed) -> None:
+        """Prepare the node of a file; one that vanished meanwhile is passed over."""
+        if probed.failure is not None:
+            if probed.failure.code == "missing-file" and not found.path.exists():
+                self._order.drop(found.location)
+                return
+            self._failures.put(found.location, probed.failure.message)
+        else:
+            self._failures.clear(found.location)
+        is_written = self._is_written(found, probed)
+        if is_written:
+            probed.digest = None
+        is_growing = is_written or (probed.state is not None and is_recent(probed.state))
+        put = partial(self._recorder.put_file, found, probed, is_growing=is_growing)
+        self._order.put(found.location, put)
+
+    def _is_written(self, found: Found, probed: Probed) -> bool:
+        """Whether a file changed while it was looked into, or somebody has it open for writing."""
+        if probed.state is None or not probed.is_steady:
+            return probed.state is not None
+        if self._written is None:
+            self._written = written_files()
+        return bool(self._written) and (_device(found.path), probed.state.inode) in self._written
+
+    # -- which files are looked into -----------------------------------------------------------------------
+
+    def _jobs(self) -> Iterator[Job]:
+        """Yield the files to look into, scanning some way ahead of them."""
+        while (self._waiting or not self._is_scanned) and not self._options.is_stopped():
+            self._scan_ahead()
+            if self._waiting:
+                yield self._job(self._waiting.popleft())
+
+    def _job(self, found: Found) -> Job:
+        self._looked[str(found.path)] = found
+        return Job(found.path, is_hashed=self._options.digest == "now")
+
+    def _scan_ahead(self) -> None:
+        if self._is_scanned or len(self._waiting) > _MAX_WAITING:
+            return
+        count = 0
+        for found in islice(self._scan, _AHEAD):
+            count += 1
+            self._see(found)
+        self._is_scanned = count < _AHEAD
+
+    def _see(self, found: Found) -> None:
+        """Decide what is done about something that lies there."""
+        self._vanished.seen(found.location)
+        known = self._known.get(found.location)
+        if found.error:
+            self.summary.errors.append((str(found.path), found.error))
+        if found.is_directory:
+            self.summary.directories += 1
+            self._failures.clear(found.location)
+            was_file = known is not None and known[1] is not None
+            self._order.put(found.location, partial(self._recorder.put_directory, found, was_file=was_file))
+            return
+        self.summary.files += 1
+        if found.error:
+            self._order.put(found.location, partial(self._recorder.put_refused, found))
+        elif known is None or not self._is_unchanged(found, known):
+            self._waiting.append(found)
+            self._order.expect(found.location)
+            if known is not None:
+                self._changed.append(known[0])
+        else:
+            self.summary.unchanged += 1
+
+    def _is_unchanged(self, found: Found, known: tuple[int, int | None, int | None, str]) -> bool:
+        number, size, mtime_ns, state = known
+        if self._is_widened:
+            # What was refused may be allowed now, and the other way round.
+            return False
+        if found.state is None or (size, mtime_ns) != (found.state.size, found.state.mtime_ns):
+            return False
+        if state == "growing" and not is_recent(found.state):
+            self._recorder.put_rested(number)
+        return state not in ("missing", "error")
+
+    def _masters(self) -> list[Job]:
+        """Return the files that lead to files which changed or came back: what they hold changed too."""
+        assets = self._catalog.database.assets
+        found: dict[str, Found] = {}
+        for number in self._changed:
+            for node in assets.nodes(number):
+                for asset in assets.of_node(node):
+                    if asset.parameter == OWN_FILE and asset.id != number and not asset.is_directory:
+                        found[asset.location] = self._again(asset.location)
+        return [self._job(each) for each in found.values() if each.path.is_file()]
+
+    def _again(self, location: str) -> Found:
+        return Found(
+            self._places.path(location), location, self._places.key(location), is_directory=False, state=None
+        )
+
+
+def _device(path: Path) -> int:
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return 0
+
+
+def _write_note(name: str, note: str, tx: Transaction) -> None:
+    tx.note(name, note)
