@@ -31,9 +31,8 @@ def load_all() -> None:
 
 def meaning(thing: object) -> str:
     """Return the first paragraph of a docstring as one line."""
-    text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
-    text = text.replace("``", "`").replace("|", "\\|").removeprefix("Say that ")
-    return text[:1].upper() + text[1:]
+    text = (inspect.getdoc(thing) or "").split("\n\n")[0]
+    return " ".join(text.replace("``", "`").replace("|", "\\|").split())
 
 
 def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
@@ -162,7 +161,9 @@ def section(path: str, command: Any) -> str:
 
 
 def placeholder(argument: Any) -> str:
-    name = str(argument.metavar or argument.name).upper().strip("[]")
+    if argument.metavar:
+        return str(argument.metavar)
+    name = argument.name.upper()
     name = name if argument.nargs == 1 else name.removesuffix("…").removesuffix("...") + "…"
     return name if argument.required else f"[{name}]"
 
