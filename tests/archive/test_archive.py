@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -228,3 +231,33 @@ def test_name_cannot_be_file_and_directory(archive, file):
     with pytest.raises((OSError, ValueError), match="sub/b"):
         archive.add_file("S1", "Prod0", file("c", b"c"), new_name="sub/b/c")
     assert archive.check().ok
+
+
+def test_archive_that_was_removed_makes_no_noise_at_the_end(tmp_path, file):
+    handle = Archive.create(tmp_path / "gone", "Gone")
+    for name in ("a", "b"):
+        handle.add_file("S1", "Prod0", file(name, name.encode()))
+    shutil.rmtree(tmp_path / "gone")
+    del handle
+    source = (
+        "import sys, shutil; from holdfast.archive import Archive; a = Archive.create(sys.argv[1], 'x')\n"
+    )
+    source += (
+        "a.add_file('S', 'P', sys.argv[2]); a.add_file('S', 'Q', sys.argv[2]); shutil.rmtree(sys.argv[1])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", source, str(tmp_path / "gone"), str(file("c"))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_program_that_forgets_to_close_leaves_an_exact_yaml(tmp_path, file):
+    source = "import sys; from holdfast.archive import Archive; a = Archive.create(sys.argv[1], 'x')\n"
+    source += "for n in range(5): a.add_file('S', f'P{n}', sys.argv[2])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", source, str(tmp_path / "left"), str(file("c"))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = yaml.safe_load((tmp_path / "left" / ".manifest" / "manifest.yaml").read_text())
+    assert len(data["events"]["S"]) == 5
+    assert os.listdir(tmp_path / "left" / ".manifest" / "writers") == []

@@ -9,6 +9,7 @@ How files come in, go out and are checked is in the modules beside; this one joi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import FOLDER, Manifest
 from holdfast.archive.verifying import Verifier
 from holdfast.database.archive import EntryRow, LogRow
-from holdfast.errors import AlreadyExistsError, InvalidInputError, NotFoundError, ReadOnlyError
+from holdfast.errors import AlreadyExistsError, HoldfastError, InvalidInputError, NotFoundError, ReadOnlyError
 from holdfast.events import bus
 from holdfast.paths import local_path
 from holdfast.reports import Report
@@ -298,7 +299,8 @@ class LocalArchive(Archive):
 
     def __del__(self) -> None:
         if hasattr(self, "_verifier"):
-            self.close()
+            with contextlib.suppress(HoldfastError, OSError):  # nobody is left to be told
+                self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LocalArchive, (self.root,)

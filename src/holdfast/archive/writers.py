@@ -76,7 +76,8 @@ class Writer:
     def close(self) -> None:
         """Take the mark away."""
         if self._held is not None and self._held.is_held:
-            files.remove(self._held.path, missing_ok=True, durability="os")
+            with contextlib.suppress(NotFoundError):
+                files.remove(self._held.path, missing_ok=True, durability="os")
             self._held.release()
 
 

@@ -49,7 +49,7 @@ class YamlFile:
         self._state = state
         self._told = told
         self._written_at = 0.0
-        self._failure: HoldfastError | None = None
+        self._failure: Exception | None = None
         self.leave_to_parent()
 
     def leave_to_parent(self) -> None:
@@ -122,7 +122,7 @@ class YamlFile:
             self._timer = None
         try:
             self._write()
-        except HoldfastError as error:
+        except (HoldfastError, OSError) as error:
             self._failure = error
 
     def flush(self) -> None:
@@ -143,12 +143,11 @@ class YamlFile:
             raise failure
 
     def _write(self) -> None:
-        if not self._is_behind:  # looked at again under the lock, which reading alone must not make
+        # Looked at again under the lock, which reading alone must not make; a removed archive needs no file.
+        if not self._is_behind or not os.path.isdir(self._folder):
             return
         with files.lock(os.path.join(self._folder, "manifest.lock")):
-            with self._guard:
-                is_behind, self._is_behind = self._is_behind, False
-            if not is_behind:
+            if not self._was_behind():
                 return
             try:
                 self._keep_damaged()
@@ -161,6 +160,11 @@ class YamlFile:
                 self._is_behind = True
                 raise
         self._failure, self._written_at = None, time.monotonic()
+
+    def _was_behind(self) -> bool:
+        with self._guard:
+            was, self._is_behind = self._is_behind, False
+        return was
 
     def _keep_damaged(self) -> None:
         """Move a file aside that is no manifest: it may hold what only the original knew."""
