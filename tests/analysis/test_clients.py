@@ -171,11 +171,9 @@ def test_lenient_client_takes_old_data_and_marks_orphans(lab):
         client.insert_data_reference("gone", data={"anything": [1]})
         header = client.insert_analysis_header()
         client.insert_analysis_tail(header, exit_status="success")
-        with client._documents.database._file.lease() as connection:
-            marks = connection.execute(
-                "SELECT header = 'gone', is_orphan FROM documents WHERE header IS NOT NULL"
-            )
-            assert all(is_gone == is_orphan for is_gone, is_orphan in marks)
+        assert [each["analysis_header"] for each in client.orphans("analysis_tail")] == ["gone"]
+        assert [each["data_reference_header"] for each in client.orphans("data_reference")] == ["gone"]
+        assert client.orphans("analysis_header") == []
 
 
 # -- validation --------------------------------------------------------------------------------------------

@@ -343,6 +343,10 @@ class Documents:
         body = self.database.documents.get(kind_of(kind).collection, uid)
         return None if body is None else json.loads(body)
 
+    def orphans(self, kind: str) -> list[dict[str, Json]]:
+        """Return the documents of a kind whose parent was not there when they were taken; oldest first."""
+        return [json.loads(body) for body in self.database.documents.orphans(kind_of(kind).collection)]
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()

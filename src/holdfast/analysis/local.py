@@ -56,6 +56,21 @@ class LocalAnalysisClient(ClientVerbs):
         """Return the exact number of documents that a filter finds; see `find`."""
         return self._documents.count(doc_type, plain(dict(query), "query"))
 
+    def orphans(self, doc_type: str) -> list[dict[str, Json]]:
+        """Return the documents of a kind whose parent was not there when a lenient client took them.
+
+        Parameters
+        ----------
+        doc_type : str
+            The kind of document.
+
+        Returns
+        -------
+        list of dict
+            The documents, oldest first.
+        """
+        return self._documents.orphans(doc_type)
+
     def connection_status(self) -> bool:
         """Return True: there is no server to be lost."""
         return True

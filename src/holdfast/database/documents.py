@@ -78,34 +78,11 @@ class Documents:
         with self._file.lease() as connection:
             return document_body(connection, collection, uid)
 
-    def of_header(self, collection: int, header: str, limit: int = -1, offset: int = 0) -> list[str]:
-        """Return the bodies of the documents below another one, by number, then in order of arrival.
-
-        Parameters
-        ----------
-        collection : int
-            Of the documents.
-        header : str
-            The uid of what they belong to.
-        limit, offset : int
-            Which of them; all by default.
-
-        Returns
-        -------
-        list of str
-            JSON texts.
-        """
-        select = (
-            "SELECT body FROM documents WHERE header = ? AND parent = ? ORDER BY seq_num, id LIMIT ? OFFSET ?"
-        )
+    def orphans(self, collection: int) -> list[str]:
+        """Return the bodies of documents that were kept without the document they belong to, oldest first."""
+        select = "SELECT body FROM documents WHERE parent = ? AND is_orphan ORDER BY id"
         with self._file.lease() as connection:
-            return [body for (body,) in connection.execute(select, (header, collection, limit, offset))]
-
-    def count_of_header(self, collection: int, header: str) -> int:
-        """Return the number of documents below another one."""
-        select = "SELECT count(*) FROM documents WHERE header = ? AND parent = ?"
-        with self._file.lease() as connection:
-            return int(connection.execute(select, (header, collection)).fetchone()[0])
+            return [body for (body,) in connection.execute(select, (collection,))]
 
     def search(
         self,

@@ -93,6 +93,7 @@ CREATE TABLE documents (
 CREATE INDEX documents_parent ON documents (parent);
 CREATE INDEX documents_header ON documents (header, parent, seq_num) WHERE header IS NOT NULL;
 CREATE INDEX documents_time ON documents (parent, time, uid);
+CREATE INDEX documents_orphans ON documents (parent) WHERE is_orphan;
 CREATE TABLE document_fields (
   parent INTEGER NOT NULL, field TEXT NOT NULL, upto INTEGER NOT NULL,
   PRIMARY KEY (parent, field)) WITHOUT ROWID;
