@@ -11,7 +11,7 @@ from holdfast.files.atomic import AtomicWriter, open_atomic, write_atomic
 from holdfast.files.durability import flush, flush_later, sync_directory, sync_file, sync_tree
 from holdfast.files.faults import os_errors
 from holdfast.files.leftovers import is_temporary, sweep
-from holdfast.files.locks import Lock, lock
+from holdfast.files.locks import KeptLock, Lock, lock
 from holdfast.files.modes import is_sealed, seal
 from holdfast.files.publishing import (
     build_directory,
@@ -37,6 +37,7 @@ from holdfast.files.systems import (
 __all__ = [
     "AtomicWriter",
     "FileSystem",
+    "KeptLock",
     "Lock",
     "boot_id",
     "build_directory",

@@ -12,6 +12,7 @@ One class states it; every back end fulfils it, proved by `holdfast.testing.Stor
 from __future__ import annotations
 
 import io
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ from holdfast.errors import UnreadableError
 from holdfast.reports import Report
 from holdfast.store.changes import Change, Content, HeldIncoming, Incoming, Outcome, received, resolve
 from holdfast.store.events import StoreModificationEvent, StoreProgress
-from holdfast.store.inputs import encode_metadata, pieces_of, split_value, using, wrapped
+from holdfast.store.inputs import encode_metadata, pieces_of, require_stream, split_value, wrapped
 from holdfast.store.names import check_key
 from holdfast.store.reading import BUFFER_BYTES, ReadableStore
 from holdfast.store.transactions import Transaction, event_of
@@ -48,7 +49,7 @@ class Store(ReadableStore):
 
     # What a back end gives -----------------------------------------------------------------------------
 
-    def _incoming(self, key: str) -> Incoming:
+    def _incoming(self, key: str, size: int = -1) -> Incoming:
         """Return what receives new data for a key; nothing is changed before it is applied."""
         return HeldIncoming()
 
@@ -169,8 +170,10 @@ class Store(ReadableStore):
         StoreUpdateEvent
             As for `set`.
         """
-        check_key(key)
-        self._commit(Change(key, self._receive(key, data, {}, -1, buffer_size)))
+        self._set_data(check_key(key), data, -1, buffer_size)
+
+    def _set_data(self, key: str, data: Any, size: int, buffer_size: int) -> None:
+        self._commit(Change(key, self._receive(key, data, {}, size, buffer_size)))
 
     def set_metadata(self, key: str, metadata: Mapping[str, Json]) -> None:
         """Replace the metadata of a key and keep its data; a new key gets empty data.
@@ -221,17 +224,19 @@ class Store(ReadableStore):
     def _receive(
         self, key: str, stream: Any, metadata: Mapping[str, Json], size: int, buffer_size: int
     ) -> Content:
-        with (
-            using(stream),
-            StoreProgress(self, key, dict(metadata), f"Setting key {key!r}", size) as progress,
-        ):
-            return received(self._incoming(key), pieces_of(stream, buffer_size, key), progress)
+        require_stream(stream)
+        try:
+            with StoreProgress(self, key, metadata, f"Setting key {key!r}", size) as progress:
+                return received(self._incoming(key, size), pieces_of(stream, buffer_size, key), progress)
+        finally:
+            if hasattr(stream, "close"):
+                stream.close()
 
     def _commit(self, change: Change, *, asks_if_new: bool = False) -> Outcome:
         transaction = self._transaction
         try:
             if transaction is not None:
-                return transaction.add(change)
+                return transaction.add(change, asks_if_new=asks_if_new)
             with self._exclusive():
                 outcome = self._resolved(change, asks_if_new=asks_if_new)
                 self._apply((outcome,))
@@ -244,11 +249,14 @@ class Store(ReadableStore):
         return outcome
 
     def _resolved(self, change: Change, *, asks_if_new: bool) -> Outcome:
-        is_whole = change.content is not None and change.text is not None
-        if is_whole and not asks_if_new and not self.event_manager.has_listeners(StoreModificationEvent):
-            # Nobody asks whether the key is new, so neither does this.
+        if self._is_plain(change, asks_if_new=asks_if_new):
             return Outcome(change.key, change.text or "", change.content, False)
         return resolve(change, self._old(change))
+
+    def _is_plain(self, change: Change, *, asks_if_new: bool) -> bool:
+        """Tell whether a change replaces all of a key and nobody asks what was there before."""
+        is_whole = change.content is not None and change.text is not None
+        return is_whole and not asks_if_new and not self.event_manager.has_listeners(StoreModificationEvent)
 
     def _conclude(self, transaction: Transaction) -> None:
         """Make the outcomes of a transaction true, or none; called inside `_exclusive`."""
@@ -389,8 +397,9 @@ class Store(ReadableStore):
         """
         check_key(key)
         with files.os_errors(path, "read"):
-            stream = open(path, "rb", buffering=0)  # noqa: SIM115 - set_data closes what it is given
-        self.set_data(key, stream, buffer_size)
+            stream = open(path, "rb", buffering=0)  # noqa: SIM115 - what receives a stream closes it
+            size = os.fstat(stream.fileno()).st_size
+        self._set_data(key, stream, size, buffer_size)
 
     def from_bytes(self, key: str, data: bytes, buffer_size: int = BUFFER_BYTES) -> None:
         """Replace the data of a key by bytes; see `set_data`.
@@ -404,4 +413,4 @@ class Store(ReadableStore):
         buffer_size : int
             Bytes to read at a time.
         """
-        self.set_data(key, io.BytesIO(data), buffer_size)
+        self._set_data(check_key(key), io.BytesIO(data), len(data), buffer_size)

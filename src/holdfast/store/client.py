@@ -194,7 +194,7 @@ class HTTPStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _incoming(self, key: str) -> Incoming:
+    def _incoming(self, key: str, size: int = -1) -> Incoming:
         return SpooledIncoming()
 
     def _exclusive(self) -> AbstractContextManager[object]:

@@ -37,6 +37,7 @@ HIDDEN = ".holdfast"
 _numbers = itertools.count()
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 LOCK_TIMEOUT_S = 60.0
+_ALLOCATE_FROM = 1 << 20
 
 
 class Look(NamedTuple):
@@ -91,13 +92,30 @@ class StagedIncoming:
         The file that it will replace.
     """
 
-    __slots__ = ("_descriptor", "_directory", "_hasher", "_path", "_target")
+    __slots__ = ("_allocated", "_descriptor", "_directory", "_hasher", "_path", "_target")
 
     def __init__(self, directory: StoreDirectory, path: str, target: str) -> None:
         self._directory, self._path, self._target = directory, path, target
         self._hasher = BlockHasher()
+        self._allocated = 0
         self._descriptor = -1
         self._descriptor = _new_file(path)
+
+    def allocate(self, size: int) -> None:
+        """Reserve space, so that a full disk shows at once.
+
+        Raises
+        ------
+        StorageFullError
+            There is not that much left; nothing stays behind.
+        """
+        try:
+            os.posix_fallocate(self._descriptor, 0, size)
+        except OSError:
+            self.abort()
+            with files.os_errors(self._target, "write"):
+                raise
+        self._allocated = size
 
     def write(self, piece: Buffer) -> None:
         """Take the next bytes.
@@ -117,11 +135,13 @@ class StagedIncoming:
     def finish(self) -> Staged:
         """Return the data, complete and as durable as the directory asks."""
         try:
+            digests = self._hasher.digests()
+            if self._allocated > digests.size_bytes:
+                os.ftruncate(self._descriptor, digests.size_bytes)
             time_ns = self._directory.finish_file(self._descriptor, self._target)
         except OSError:
             with files.os_errors(self._target, "write"):
                 raise
-        digests = self._hasher.digests()
         self._close()
         return Staged(self._path, time_ns, digests)
 
@@ -156,22 +176,14 @@ class StoreDirectory:
         self.hidden = f"{root}/{HIDDEN}"
         self.staging = f"{root}/{HIDDEN}/staging"
         self.durability: Durability = durability
+        self.lock = files.KeptLock(self.staging, LOCK_TIMEOUT_S)
+        """The right to write: one holder at a time, in any process of this host."""
 
     def prepare(self) -> None:
         """Make the hidden directories."""
         files.require_writer(self.root, "change a store")
         if not os.path.isdir(self.staging):
             files.make_directories(self.staging)
-
-    def lock(self) -> files.Lock:
-        """Take the right to write; one holder at a time, in any process of this host.
-
-        Raises
-        ------
-        BusyError
-            Somebody keeps it for over a minute.
-        """
-        return files.lock(self.staging, timeout_s=LOCK_TIMEOUT_S)
 
     # Names ---------------------------------------------------------------------------------------------
 
@@ -205,20 +217,25 @@ class StoreDirectory:
 
     # Receiving -----------------------------------------------------------------------------------------
 
-    def incoming(self, key: str) -> StagedIncoming:
+    def incoming(self, key: str, size: int = -1) -> StagedIncoming:
         """Return what receives new data for a key in a waiting file.
 
         Parameters
         ----------
         key : str
             The key, whose present file gives the mode.
+        size : int
+            The bytes to come, -1 where unknown; space for many is reserved at once.
 
         Raises
         ------
         StorageFullError, StorageError, ReadOnlyError
             The disk is full or failing, or may not be written.
         """
-        return StagedIncoming(self, f"{self.staging}/{new_name()}{DATA}", self.base(key) + DATA)
+        incoming = StagedIncoming(self, f"{self.staging}/{new_name()}{DATA}", self.base(key) + DATA)
+        if size >= _ALLOCATE_FROM:
+            incoming.allocate(size)
+        return incoming
 
     def hold(self, data: bytes, key: str) -> Staged:
         """Write new data that are in memory to a waiting file."""

@@ -10,6 +10,7 @@ How events reach listeners is the business of `holdfast.events`.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -155,7 +156,7 @@ class StoreProgress:
     __slots__ = ("_emit", "_facts", "_listening", "_message", "_steps")
 
     def __init__(
-        self, source: Any, key: str, metadata: dict[str, Json], message: str, steps: int = -1
+        self, source: Any, key: str, metadata: Mapping[str, Json], message: str, steps: int = -1
     ) -> None:
         manager = source.event_manager
         self._listening: bool = manager.has_listeners(StoreProgressEvent)

@@ -280,9 +280,9 @@ class FileSystemStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _incoming(self, key: str) -> Incoming:
+    def _incoming(self, key: str, size: int = -1) -> Incoming:
         self._require_writable()
-        return self._directory.incoming(key)
+        return self._directory.incoming(key, size)
 
     def _require_writable(self) -> None:
         if self._is_read_only:
@@ -290,7 +290,7 @@ class FileSystemStore(Store):
 
     def _exclusive(self) -> AbstractContextManager[object]:
         self._require_writable()
-        return self._directory.lock()
+        return self._directory.lock
 
     def _apply(self, outcomes: Sequence[Outcome]) -> None:
         self._publisher.apply(outcomes)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import msgspec
@@ -24,8 +23,8 @@ __all__ = [
     "decode_metadata",
     "encode_metadata",
     "pieces_of",
+    "require_stream",
     "split_value",
-    "using",
     "wrapped",
 ]
 
@@ -62,29 +61,18 @@ def split_value(value: Any) -> tuple[BinaryIO, dict[str, Json], int]:
     )
 
 
-@contextmanager
-def using(stream: Any) -> Iterator[Any]:
-    """Close a stream after use, as the original does.
-
-    Parameters
-    ----------
-    stream : file-like
-        What has ``read``; ``close`` is called if it has that too.
+def require_stream(stream: object) -> None:
+    """Check that something can be read from.
 
     Raises
     ------
     InvalidTypeError
-        For what cannot be read from.
+        For what has no ``read``.
     """
     if not hasattr(stream, "read"):
         raise InvalidTypeError(
             f"data is a binary stream with read(), not {type(stream).__name__}; wrap bytes in io.BytesIO"
         )
-    try:
-        yield stream
-    finally:
-        if hasattr(stream, "close"):
-            stream.close()
 
 
 def pieces_of(stream: Any, buffer_size: int, what: str) -> Iterator[Buffer]:

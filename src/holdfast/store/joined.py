@@ -101,8 +101,8 @@ class JoinedStore(Store):
     def _target(self, key: str) -> Store:
         return self._home(key) or self.stores[0]
 
-    def _incoming(self, key: str) -> Incoming:
-        return self._target(key)._incoming(key)
+    def _incoming(self, key: str, size: int = -1) -> Incoming:
+        return self._target(key)._incoming(key, size)
 
     def _exclusive(self) -> AbstractContextManager[object]:
         held = ExitStack()

@@ -131,8 +131,8 @@ class MountedStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _incoming(self, key: str) -> Incoming:
-        return self.mount_store._incoming(self._require_mounted(key))
+    def _incoming(self, key: str, size: int = -1) -> Incoming:
+        return self.mount_store._incoming(self._require_mounted(key), size)
 
     def _require_mounted(self, key: str) -> str:
         short = self._short(key)
@@ -165,7 +165,9 @@ class MountedStore(Store):
         value = self.backing_store.get(key)
         progress = StoreProgress(self, key, value.metadata, f"Copying key {key!r}", value.size)
         with value as stream, progress as step:
-            return received(self.mount_store._incoming(short), pieces_of(stream, BUFFER_BYTES, key), step)
+            return received(
+                self.mount_store._incoming(short, value.size), pieces_of(stream, BUFFER_BYTES, key), step
+            )
 
     def check(self) -> Report:
         """Verify both stores; see `Store.check`."""

@@ -113,8 +113,15 @@ class Publisher:
         row = self._settled(outcome.key, base)
         if row is None:
             return None
-        look = self._directory.look(base)
-        return row._replace(state=ABSENT, staged="", text_size=look.text_size, text_time=look.text_time)
+        size, data_time, text_size, text_time = self._directory.look(base)
+        return row._replace(
+            state=ABSENT,
+            size=size,
+            data_time=data_time,
+            text_size=text_size,
+            text_time=text_time,
+            staged="",
+        )
 
     def _carry_out(self, rows: Sequence[IndexRow], bases: Sequence[str]) -> None:
         """Move and delete files as was decided; if the very first cannot be moved, nothing was decided."""
@@ -138,7 +145,7 @@ class Publisher:
         """Finish what a writer decided and did not live to do, and undo what it did not decide."""
         if not self._directory.waiting() and not self._index.deleted():
             return
-        with self._directory.lock():
+        with self._directory.lock:
             waiting = self._directory.waiting()
             rows = self._index.staged(waiting)
             bases = [self._directory.base(row.key) for row in rows]
@@ -150,6 +157,7 @@ class Publisher:
             deleted = self._index.deleted()
             for row in deleted:
                 base = self._directory.base(row.key)
-                if row[7:9] == self._directory.look(base)[2:4]:
+                look = self._directory.look(base)
+                if row[7:9] == look[2:4] or (look.text_size < 0 and row[5:7] == look[0:2]):
                     self._directory.remove(base)
             self._index.drop([row.key for row in deleted])

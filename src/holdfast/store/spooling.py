@@ -70,7 +70,7 @@ class SpooledIncoming:
         self._directory = directory
         self._held = bytearray()
         self._file: BinaryIO | None = None
-        self._hasher = BlockHasher()
+        self._hasher: BlockHasher | None = None
 
     def write(self, piece: Buffer) -> None:
         """Take the next bytes.
@@ -86,18 +86,20 @@ class SpooledIncoming:
         with files.os_errors(self._directory or tempfile.gettempdir(), "write"):
             if self._file is None:
                 self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._directory))  # noqa: SIM115
+                self._hasher = BlockHasher()
                 self._spool(bytes(self._held))
                 self._held.clear()
             self._spool(piece)
 
     def _spool(self, piece: Buffer) -> None:
         assert self._file is not None
+        assert self._hasher is not None
         self._hasher.update(piece)
         self._file.write(piece)
 
     def finish(self) -> HeldContent | SpooledContent:
         """Return the data, complete."""
-        if self._file is None:
+        if self._file is None or self._hasher is None:
             return HeldContent(bytes(self._held))
         with files.os_errors(self._directory or tempfile.gettempdir(), "write"):
             self._file.flush()
@@ -107,7 +109,8 @@ class SpooledIncoming:
 
     def abort(self) -> None:
         """Leave no trace."""
-        self._hasher.close()
         self._held.clear()
         if self._file is not None:
             self._file.close()
+        if self._hasher is not None:
+            self._hasher.close()

@@ -64,7 +64,9 @@ class SQLiteStore(Store):
         where = self.path if there else os.path.dirname(self.path)
         self._is_read_only = not self._in_memory and there and not os.access(where, os.W_OK)
         self._values = StoreValues(self.path, durability, read_only=self._is_read_only)
-        self._writing = threading.Lock()
+        self._writing: AbstractContextManager[object] = (
+            threading.Lock() if self._in_memory else files.KeptLock(self.path + "-lock", _LOCK_TIMEOUT_S)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._in_memory:
@@ -136,7 +138,7 @@ class SQLiteStore(Store):
 
     # Writing -------------------------------------------------------------------------------------------
 
-    def _incoming(self, key: str) -> Incoming:
+    def _incoming(self, key: str, size: int = -1) -> Incoming:
         self._require_writable()
         return SpooledIncoming(None if self._in_memory else os.path.dirname(self.path))
 
@@ -146,9 +148,7 @@ class SQLiteStore(Store):
 
     def _exclusive(self) -> AbstractContextManager[object]:
         self._require_writable()
-        if self._in_memory:
-            return self._writing
-        return files.lock(self.path + "-lock", timeout_s=_LOCK_TIMEOUT_S)
+        return self._writing
 
     def _apply(self, outcomes: Sequence[Outcome]) -> None:
         self._values.apply([self._new(outcome) for outcome in outcomes], time.time_ns())

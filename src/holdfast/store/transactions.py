@@ -110,13 +110,15 @@ class Transaction:
     def _tell(self, event: object) -> None:
         self._store.event_manager.emit(event)  # type: ignore[arg-type]  # every caller gives an Event
 
-    def add(self, change: Change) -> Outcome:
+    def add(self, change: Change, *, asks_if_new: bool = False) -> Outcome:
         """Let a change wait for the end of the transaction.
 
         Parameters
         ----------
         change : Change
             The wish; it sees the changes before it.
+        asks_if_new : bool
+            The outcome must say whether the key is new even if nobody listens.
 
         Returns
         -------
@@ -129,7 +131,10 @@ class Transaction:
             For a patch or a removal of a key that does not exist.
         """
         earlier = self.outcomes.get(change.key)
-        outcome = resolve(change, self._old(change, earlier))
+        if self._store._is_plain(change, asks_if_new=asks_if_new):
+            outcome = Outcome(change.key, change.text or "", change.content, False)
+        else:
+            outcome = resolve(change, self._old(change, earlier))
         if outcome.content is None and not outcome.is_removal and earlier is not None:
             outcome.content = HeldContent(b"") if earlier.is_removal else earlier.content
         self.changes.append(change)

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.errors import ForbiddenError, NegativeOffsetError
+from holdfast.errors import ChangedError, ForbiddenError, NegativeOffsetError
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_bytes
+from holdfast.store.fresh import fresh_bytes
 from holdfast.types import Buffer, Json
 
 __all__ = ["FileReader", "HeldReader", "Reader", "Value", "ValueStream", "decoded", "held_value"]
@@ -304,12 +305,17 @@ class Value:
         if isinstance(stream, io.BytesIO):
             progress(self.size)
             return stream.getvalue()
-        buffer = bytearray(self.size)
-        view, done = memoryview(buffer), 0
-        while count := stream.readinto(view[done : done + buffer_size]):
-            done += count
-            progress(done)
-        return bytes(buffer)
+
+        def fill(view: memoryview) -> None:
+            """Read piece by piece."""
+            done = 0
+            while count := stream.readinto(view[done : done + buffer_size]):
+                done += count
+                progress(done)
+            if done != self.size:
+                raise ChangedError(f"the data of key {self.key!r:.200} became shorter while they were read")
+
+        return fresh_bytes(self.size, fill)
 
     def with_text(self, text: str) -> Value:
         """Return the same data with other metadata."""

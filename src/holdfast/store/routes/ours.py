@@ -200,7 +200,7 @@ class _ChangesReceiver:
         metadata = facts.get("metadata")
         self._changes.append(change_of(facts, None if metadata is None else encode_metadata(metadata)))
         if facts.get("inline"):
-            self._incoming = self._store._incoming(facts["key"])
+            self._incoming = self._store._incoming(facts["key"], facts["size"])
 
     def _end(self) -> None:
         if self._incoming is not None:
@@ -232,7 +232,7 @@ def _changed(store: Store, changes: Sequence[Change]) -> list[Json]:
         outcomes = [store._commit(changes[0], asks_if_new=True)]
     else:
         with store.transaction("Changes of a client") as transaction:
-            outcomes = [transaction.add(change) for change in changes]
+            outcomes = [transaction.add(change, asks_if_new=True) for change in changes]
     for outcome in outcomes:
         action = "delete" if outcome.is_removal else "set" if outcome.is_new else "update"
         told.append({"key": outcome.key, "action": action, "metadata": msgspec.Raw(outcome.text.encode())})
