@@ -277,6 +277,18 @@ def test_dimension_scales_make_an_xarray_data_set(tmp_path):
     assert found["depth"] == (["xarray_data_var"], [], {})
 
 
+def test_a_netcdf_dimension_without_values_is_an_axis_and_no_array(tmp_path):
+    def fill(file):
+        file.create_dataset("y", (2,), ">f4")
+        file["y"].make_scale("This is a netCDF dimension but not a netCDF variable.         2")
+        file["T"] = np.zeros(2)
+        file["T"].dims[0].attach_scale(file["y"])
+
+    root = describe(written(tmp_path, fill))
+    assert root.specs == ["xarray_dataset"]
+    assert [(node.key, node.structure["dims"]) for node in root.children] == [("T", ["y"])]
+
+
 def test_a_group_with_other_things_in_it_is_no_xarray_data_set(tmp_path):
     def fill(file):
         file["x"] = np.arange(3)

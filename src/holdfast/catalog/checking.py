@@ -139,5 +139,5 @@ def _missing(asset: AssetRow, name: str) -> Finding | str:
 
 def _extra(places: Places, known: set[str]) -> Iterator[Finding]:
     for found in scan(places):
-        if found.location not in known and not found.error:
+        if not found.is_directory and found.location not in known and not found.error:
             yield Finding("extra", places.public(found.location))

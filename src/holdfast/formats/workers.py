@@ -13,6 +13,7 @@ Owns starting, feeding, timing and ending them; what they do is in `probe`.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import selectors
@@ -60,6 +61,9 @@ work(int(sys.argv[2]))
 def work(niceness: int) -> None:
     """Be a worker: limit memory and priority, then answer until the parent is gone."""
     os.nice(niceness)
+    # What is loaded stays; looking into a file makes no circles worth searching for often.
+    gc.freeze()
+    gc.set_threshold(50_000)
     try:
         import resource
 

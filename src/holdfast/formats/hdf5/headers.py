@@ -14,13 +14,20 @@ from h5py import h5a, h5d
 from holdfast.errors import HoldfastError
 from holdfast.formats.hdf5.links import Place, hdf5_errors
 from holdfast.formats.hdf5.types import convert, fitting
-from holdfast.formats.metadata import Metadata
+from holdfast.formats.metadata import Metadata, clean_text
 
 __all__ = ["Stored", "attributes", "text_attribute"]
 
 # They say how dimension scales hang together, which specs and dims say already.
 _HIDDEN = frozenset(
-    {b"CLASS", b"DIMENSION_LIST", b"REFERENCE_LIST", b"_Netcdf4Dimid", b"_Netcdf4Coordinates"}
+    {
+        b"CLASS",
+        b"DIMENSION_LIST",
+        b"REFERENCE_LIST",
+        b"_Netcdf4Dimid",
+        b"_Netcdf4Coordinates",
+        b"_NCProperties",
+    }
 )
 
 
@@ -109,7 +116,8 @@ def attributes(place: Place) -> dict[str, Any]:
 def text_attribute(place: Place, name: bytes) -> str:
     """Return an attribute as text; empty when there is none."""
     with hdf5_errors(place.opened):
-        return str(_value(h5a.open(place.object, name))) if h5a.exists(place.object, name) else ""
+        value = _value(h5a.open(place.object, name)) if h5a.exists(place.object, name) else ""
+    return clean_text(value) if isinstance(value, bytes | str) else ""
 
 
 def _value(attribute: h5a.AttrID) -> Any:

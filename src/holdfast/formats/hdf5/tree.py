@@ -5,6 +5,7 @@ Owns the walk and what is collected into the file's own metadata; reads single v
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from h5py import h5d, h5g, h5o
@@ -24,6 +25,8 @@ from holdfast.paths import check_name
 __all__ = ["describe"]
 
 _MAX_NODES = 100_000
+# Less than a probe worker's time for a file: a large tree is listed in part rather than not at all.
+_MAX_SECONDS = 20.0
 _MAX_DEPTH = 64
 
 
@@ -60,6 +63,7 @@ class _Walk:
         self._files = files
         self._collected = Metadata()
         self._left = _MAX_NODES
+        self._until = time.monotonic() + _MAX_SECONDS
         self._unlisted: list[str] = []
         self._open_groups: list[tuple[Any, int]] = []
         # The files that the links on the way to the present node lead through.
@@ -104,7 +108,7 @@ class _Walk:
             self._unlisted.append("/".join((*path, name.decode("utf-8", "backslashreplace"))))
             return None
         self._left -= 1
-        if self._left < 0:
+        if self._left < 0 or time.monotonic() > self._until:
             self._unlisted.append("/".join((*path, key)))
             return None
         noticed, via = self._files.noticed, len(self._via)
