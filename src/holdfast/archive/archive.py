@@ -262,11 +262,13 @@ class LocalArchive(Archive):
 
         Parameters
         ----------
-        fast, subset, head, progress : optional
+        fast, subset, head : optional
             As for `Archive.check`.
         repair_from : Archive or path, optional
             Another archive: bad and missing files are replaced by its copies with the same digest, and moved
             aside into ``.manifest/aside``. The report is of the state afterwards.
+        progress : callable, optional
+            As for `Archive.check`.
 
         Returns
         -------

@@ -54,6 +54,7 @@ def later(seconds: float, method: Callable[[], None]) -> threading.Timer:
     weak = weakref.WeakMethod(method)
 
     def call() -> None:
+        """Call it, if its object is still there."""
         alive = weak()
         if alive is not None:
             alive()

@@ -189,10 +189,12 @@ def routes(archives: Archives) -> list[Route]:
     top = "" if archives.alone else "/{archive}"
 
     def get(path: str, call: Callable[[Request], Reply], summary: str, **facts: Any) -> Route:
+        """Declare what reads."""
         facts = {"query": NoParams, "errors": _READ_ERRORS, **facts}
         return Route("GET", top + path, call, summary=summary, **facts)
 
     def send(method: str, path: str, call: Callable[[Request], Any], summary: str, **facts: Any) -> Route:
+        """Declare what writes."""
         return Route(method, top + path, call, scope="write", summary=summary, errors=_ADD_ERRORS, **facts)
 
     listing = [] if archives.alone else [Route("GET", "/", read.names, summary="The archives served here")]
