@@ -30,6 +30,7 @@ def split(key: str) -> tuple[str, ...]:
     return parse_key(key)
 
 
+@lru_cache(maxsize=8192)
 def writable(parts: tuple[str, ...]) -> tuple[str, ...]:
     """Check that entries may be written under a key.
 
@@ -90,7 +91,9 @@ def child_names(directory: str) -> list[str]:
         names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted({key for name in names if (key := entry_name(name)) is not None})
+    # Ten thousand names are common: only those that can be hidden are looked at closely.
+    keys = {name.removesuffix(SUFFIX) for name in names if name[0] not in "._c" or entry_name(name)}
+    return sorted(keys)
 
 
 def kind_of(path: str) -> Kind | None:

@@ -14,7 +14,7 @@ from holdfast.errors import HashError, HoldfastError, InvalidTypeError, NewerFor
 from holdfast.formats.sealed import is_sealed, open_sealed, prepare, write
 from holdfast.formats.sealed.datatypes import datatype_message, description_of, dtype_of
 from holdfast.formats.sealed.lookup3 import lookup3
-from holdfast.formats.sealed.seal import Facts, compose_seal, parse_seal
+from holdfast.formats.sealed.seal import Facts, compose_seal, describe, parse_seal
 
 RNG = np.random.default_rng(7)
 NUMBERS = [
@@ -253,7 +253,7 @@ def test_files_without_seal_are_told_apart(tmp_path):
 
 def test_newer_features_are_named():
     facts = Facts("<f8", (), 512, 8, "00" * 16, "00" * 16, read=("zstd",))
-    seal = compose_seal(facts, 520, bytes(32))
+    seal = compose_seal(describe(facts), 520, bytes(32))
     with pytest.raises(NewerFormatError, match="zstd"):
         parse_seal(seal, 520 + len(seal), "x")
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from holdfast.errors import HashError
 from holdfast.files import flush, flush_later, os_errors
 from holdfast.formats.sealed.base import Base
 from holdfast.formats.sealed.keys import KeyIndex
@@ -65,6 +67,7 @@ class Appender:
         self._mutex = threading.Lock()
         self._keys: KeyIndex | None = None
         self._indexed = 0
+        self._is_known = False
         self._pid = os.getpid()
         with self.locked():
             if parse_slots(page, self.header.key, self.what).is_of_earlier_boot:
@@ -122,13 +125,26 @@ class Appender:
             raise StaleError
 
     def _catch_up(self) -> None:
-        """Read what others appended; cut off what a dead one left unfinished."""
-        slot = parse_slots(read_page(self.log, self.what), self.header.key, self.what)
-        scan(self.log, self.header, self.tail, trusted=slot.durable_bytes)
-        check_tail(self.tail, slot, self.what)
-        if self.tail.stopped != "end":
-            with os_errors(self.what, "append to"):
-                os.ftruncate(self.log, self.tail.end)
+        """Read what others appended; cut off what a dead one left unfinished.
+
+        Under the lock only headers need a look: a writer that is alive has finished, one that was killed
+        leaves a prefix. What a power cut can leave is verified when the log is opened.
+        """
+        scan(self.log, self.header, self.tail, trusted=sys.maxsize if self._is_known else self._durable())
+        self._is_known = True
+        size = os.fstat(self.log).st_size
+        if size < self.tail.end:
+            raise HashError(f"{self.what} is damaged: its log became shorter; restore it from another copy")
+        if size == self.tail.end:
+            return
+        check_tail(
+            self.tail, parse_slots(read_page(self.log, self.what), self.header.key, self.what), self.what
+        )
+        with os_errors(self.what, "append to"):
+            os.ftruncate(self.log, self.tail.end)
+
+    def _durable(self) -> int:
+        return parse_slots(read_page(self.log, self.what), self.header.key, self.what).durable_bytes
 
     def append(self, rows: NewRows, key: bytes, durability: Durability) -> int:
         """Append rows in one step.

@@ -31,6 +31,7 @@ _BYTE_TYPE = bytes.fromhex("100000000100000000000800")
 _PAGE_FROM_BYTES = 64 * 1024
 
 
+@lru_cache(maxsize=256)
 def data_offset(datatype: bytes, shape: tuple[int, ...], data_bytes: int) -> int:
     """Return where the data starts in a file.
 

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import AlreadyExistsError, HashError, NewerFormatError
+from holdfast.errors import AlreadyExistsError
 from holdfast.files import AtomicWriter, Lock, open_atomic, remove, sync_directory, write_atomic
-from holdfast.formats.sealed.base import open_base
+from holdfast.formats.sealed.base import quick_uid
 from holdfast.formats.sealed.entry import log_path
 from holdfast.formats.sealed.keys import KeyIndex
 from holdfast.formats.sealed.log import NO_KEY, LogHeader, Slot, compose_page
@@ -144,14 +144,10 @@ def present_log(path: str) -> str | None:
     str or None
         The log.
     """
-    try:
-        base = open_base(path, path)
-    except (FileNotFoundError, HashError, NewerFormatError):
+    uid = quick_uid(path)
+    if uid is None:
         return None
-    if base is None:
-        return None
-    base.close()
-    log = log_path(path, base.facts.uid)
+    log = log_path(path, uid)
     return log if os.path.lexists(log) else None
 
 

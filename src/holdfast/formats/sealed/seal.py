@@ -3,7 +3,7 @@
 It does not read or write files: bytes in, bytes out. ``docs/format/record.md`` draws it.
 
 >>> facts = Facts(dtype="<f8", shape=(3,), offset=512, nbytes=24, uid="00" * 16, origin="00" * 16)
->>> raw = compose_seal(facts, 536, bytes(32))
+>>> raw = compose_seal(describe(facts), 536, bytes(32))
 >>> parse_seal(raw, 536 + len(raw), "k")[0] == facts
 True
 """
@@ -26,6 +26,8 @@ __all__ = [
     "FOOTER_BYTES",
     "Facts",
     "compose_seal",
+    "describe",
+    "footer_offset",
     "has_footer",
     "parse_seal",
     "seal_bytes",
@@ -93,7 +95,8 @@ class Facts:
         return replace(self, **changes)
 
 
-def _facts_json(facts: Facts) -> bytes:
+def describe(facts: Facts) -> bytes:
+    """Return facts as they stand in a seal: JSON without what has its default."""
     values: dict[str, Json] = {
         "dtype": facts.dtype,
         "shape": facts.shape,
@@ -141,19 +144,19 @@ def segment_count(facts: Facts, seal_offset: int) -> int:
     return -(-(seal_offset - first) // facts.block) + (not facts.whole)
 
 
-def seal_length(facts: Facts, seal_offset: int) -> int:
+def seal_length(facts: Facts, described: bytes, seal_offset: int) -> int:
     """Return the size of the seal in bytes, before any digest is known."""
-    used = len(_MAGIC) + 8 + len(_facts_json(facts)) + DIGEST_BYTES * segment_count(facts, seal_offset)
+    used = len(_MAGIC) + 8 + len(described) + DIGEST_BYTES * segment_count(facts, seal_offset)
     return -(-used // 8) * 8 + FOOTER_BYTES
 
 
-def compose_seal(facts: Facts, seal_offset: int, digests: bytes) -> bytes:
+def compose_seal(described: bytes, seal_offset: int, digests: bytes) -> bytes:
     """Return the bytes of a seal.
 
     Parameters
     ----------
-    facts : Facts
-        What the file holds.
+    described : bytes
+        What the file holds: what `describe` gives.
     seal_offset : int
         Where the seal starts; a multiple of 8.
     digests : bytes
@@ -164,7 +167,6 @@ def compose_seal(facts: Facts, seal_offset: int, digests: bytes) -> bytes:
     bytes
         The last bytes of the file.
     """
-    described = _facts_json(facts)
     head = _MAGIC + struct.pack("<II", len(described), len(digests) // DIGEST_BYTES) + described + digests
     head = head.ljust(-(-len(head) // 8) * 8, b"\0")
     length = len(head) + FOOTER_BYTES
@@ -175,6 +177,12 @@ def compose_seal(facts: Facts, seal_offset: int, digests: bytes) -> bytes:
 def has_footer(tail: Buffer) -> bool:
     """Tell whether bytes end like a sealed file."""
     return len(tail) >= FOOTER_BYTES and bytes(tail[-FOOTER_BYTES : 8 - FOOTER_BYTES]) == _END
+
+
+def footer_offset(tail: Buffer) -> int:
+    """Return where the footer says that the seal starts, unverified."""
+    offset: int = _FOOTER.unpack_from(tail, len(tail) - FOOTER_BYTES)[4]
+    return offset
 
 
 def seal_bytes(tail: Buffer, size: int, what: str) -> tuple[int, int]:

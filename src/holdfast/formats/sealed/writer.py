@@ -6,18 +6,18 @@ which lock the file appears.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 from blake3 import blake3
 
 from holdfast.errors import ConflictError
 from holdfast.files import AtomicWriter
 from holdfast.formats.sealed.datatypes import STRING_MESSAGE, datatype_message
 from holdfast.formats.sealed.encoder import compose_head, data_offset
-from holdfast.formats.sealed.seal import Facts, compose_seal, seal_length
+from holdfast.formats.sealed.seal import Facts, compose_seal, describe, seal_length
 from holdfast.formats.sealed.selection import bytes_of
 from holdfast.formats.sealed.strings import REFERENCE, encode_strings
 from holdfast.formats.sealed.threads import TASK_BYTES, run_all
@@ -86,7 +86,7 @@ def write_sealed(out: AtomicWriter, values: Values, role: Role) -> Facts:
         return _write_texts(out, values, role)
     assert values.dtype is not None
     message = datatype_message(values.dtype)
-    nbytes = values.dtype.itemsize * int(np.prod(values.shape, dtype=object))
+    nbytes = values.dtype.itemsize * math.prod(values.shape)
     facts = _facts(values, role, data_offset(message, values.shape, nbytes), nbytes)
     layout = _Layout.of(facts, message, facts.offset + nbytes, role.keys)
     if layout.file_bytes <= _SMALL_BYTES and values.array is not None:
@@ -116,6 +116,7 @@ class _Layout:
     """Hold where everything lies in a file."""
 
     facts: Facts
+    described: bytes
     head: bytes
     keys: bytes
     keys_offset: int
@@ -126,10 +127,11 @@ class _Layout:
     def of(cls, facts: Facts, message: bytes, data_end: int, keys: bytes) -> _Layout:
         keys_offset = -(-data_end // 8) * 8
         seal_offset = keys_offset + len(keys)
-        file_bytes = seal_offset + seal_length(facts, seal_offset)
+        described = describe(facts)
+        file_bytes = seal_offset + seal_length(facts, described, seal_offset)
         seal_range = (keys_offset, file_bytes - keys_offset)
         head = compose_head(message, facts.shape, facts.nbytes, seal_range, file_bytes)
-        return cls(facts, head, keys, keys_offset, seal_offset, file_bytes)
+        return cls(facts, described, head, keys, keys_offset, seal_offset, file_bytes)
 
 
 def _write_texts(out: AtomicWriter, values: Values, role: Role) -> Facts:
@@ -148,7 +150,7 @@ def _write_texts(out: AtomicWriter, values: Values, role: Role) -> Facts:
 
 def _write_small(out: AtomicWriter, layout: _Layout, data: bytes) -> None:
     body = (layout.head + data).ljust(layout.keys_offset, b"\0") + layout.keys
-    out.write(body + compose_seal(layout.facts, layout.seal_offset, blake3(body).digest()))
+    out.write(body + compose_seal(layout.described, layout.seal_offset, blake3(body).digest()))
 
 
 def _write_large(out: AtomicWriter, layout: _Layout, pieces: Iterable[Buffer]) -> None:
@@ -161,7 +163,7 @@ def _write_large(out: AtomicWriter, layout: _Layout, pieces: Iterable[Buffer]) -
         raise ConflictError(f"the values for {out.path} are fewer than their shape says; nothing was written")
     segments.feed(b"\0" * (layout.keys_offset - segments.position))
     segments.feed(layout.keys)
-    out.pwrite(compose_seal(layout.facts, layout.seal_offset, segments.finish()), layout.seal_offset)
+    out.pwrite(compose_seal(layout.described, layout.seal_offset, segments.finish()), layout.seal_offset)
 
 
 class _SegmentWriter:
