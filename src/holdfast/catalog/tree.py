@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from holdfast.catalog.known import Known
 from holdfast.catalog.leases import ColumnArray, LeasedArray, LeasedTable
 from holdfast.catalog.listing import Entry, children_of, manifest
 from holdfast.catalog.places import Places
@@ -32,6 +33,7 @@ OWN_FILE = "data_uri"
 """The parameter of the asset that is a node's own file; those of linked files start with their kind."""
 
 Where = NodeRow | Sequence[str]
+Place = tuple[AssetRow, str, dict[str, Any]]
 
 
 class Catalog:
@@ -85,6 +87,7 @@ class Catalog:
         self.database = Database(location.database, read_only=read_only, create=create)
         self.places = Places.of(location, self.database, readable_storage, allow_outside)
         self._files = Files(self.database, self.places)
+        self._known: Known[Place | None] = Known(self.database.change)
 
     @classmethod
     def open(cls, target: PathLike, **options: Any) -> Catalog:
@@ -199,11 +202,10 @@ class Catalog:
         MissingFileError, ForbiddenError, ChangedError, HashError, UnreadableError
             Its file is absent, outside, not the one that was indexed, or damaged.
         """
-        row = self._row(where)
-        if self.is_column(row):
-            return self._column_array(row)
-        source, asset = self._own_file(row, "array")
-        return self._files.array(asset, source.mimetype or "", json.loads(source.parameters))
+        place = self._placed(where, "array")
+        if place is None:
+            return self._column_array(self._row(where))
+        return self._files.array(*place)
 
     def table(self, where: Where) -> LeasedTable:
         """Open the table of a node; close it, or use it in a ``with`` block.
@@ -215,9 +217,22 @@ class Catalog:
         MissingFileError, ForbiddenError, ChangedError, HashError, UnreadableError
             As `array`.
         """
-        row = self._row(where)
-        source, asset = self._own_file(row, "table")
-        return self._files.table(asset, source.mimetype or "", json.loads(source.parameters))
+        place = self._placed(where, "table")
+        if place is None:
+            raise InvalidInputError("a column of a table is an array, not a table")
+        return self._files.table(*place)
+
+    def _placed(self, where: Where, family: str) -> Place | None:
+        """Return where the data of a node is: looked up once for a path; None for a column of a table."""
+        if isinstance(where, NodeRow):
+            return self._place(where, family)
+        return self._known.get((family, tuple(where)), lambda: self._place(self.node(where), family))
+
+    def _place(self, row: NodeRow, family: str) -> Place | None:
+        if self.is_column(row) and family == "array":
+            return None
+        source, asset = self._own_file(row, family)
+        return asset, source.mimetype or "", json.loads(source.parameters)
 
     def _column_array(self, row: NodeRow) -> LeasedArray:
         table = self.table(self.database.nodes.get(row.parent))

@@ -154,7 +154,7 @@ class TcpAnswer:
 
     def close(self) -> None:
         """Give up the body; a connection whose answer was read to its end is kept."""
-        if self._is_read:
+        if self._is_read or (self._plain is not None and self._plain.isclosed()):
             self._response.release_conn()
         else:
             self._response.close()
