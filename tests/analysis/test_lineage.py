@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -81,6 +82,37 @@ def test_digest_that_no_longer_matches_is_said(client, raw):
     raw.unlink()
     assert state()["catalog/runs/a%20b.h5"] == ("missing", digest)
     assert state()["https://example.org/x"] == ("unverified", None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [("records/run/1", "run/1.h5"), ("store/k", "k.data"), ("archive/e/p/f", "e/p/f"), ("catalog/c", "c")],
+)
+def test_objects_of_every_face_are_compared(client, lab, uri, path):
+    (lab / path).parent.mkdir(parents=True, exist_ok=True)
+    (lab / path).write_bytes(b"x")
+    links = [{"uri": uri, "digest": f"sha256:{hashlib.sha256(b'x').hexdigest()}"}]
+    client.insert_analysis_header("a", provenance={"used": links})
+
+    def state():
+        return client.lineage("a").nodes[1].state
+
+    assert state() == "unchanged"
+    (lab / path).write_bytes(b"y")
+    assert state() == "changed"
+    (lab / path).unlink()
+    assert state() == "missing"
+
+
+@pytest.mark.parametrize("name", ["", "/..%2Fsecret", "/%2E%2E/secret", "/link", "/.holdfast/catalog.db"])
+def test_names_that_lead_outside_are_not_looked_at(client, lab, tmp_path, name):
+    (tmp_path / "secret").write_bytes(b"x")
+    (lab / "link").symlink_to(tmp_path / "secret")
+    client.insert_analysis_header("b", provenance={"used": ["records/x"]})
+    uid = client.lineage("b").root.partition(":")[2].partition("/")[0]
+    link = {"uri": f"holdfast:{uid}/catalog{name}", "digest": str(hash_bytes(b"x"))}
+    client.insert_analysis_header("a", provenance={"used": [link]})
+    assert client.lineage("a").nodes[1].state == "unverified"
 
 
 def test_links_are_kept_as_object_names(client, raw):

@@ -15,15 +15,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from holdfast.analysis.documents import Documents
 from holdfast.analysis.kinds import HEADER, KINDS, REFERENCE, STREAM
 from holdfast.analysis.linking import DERIVED, GENERATED, SUPERSEDES, USED
 from holdfast.database import ObjectName, resolve
-from holdfast.errors import InvalidInputError, NotFoundError
+from holdfast.errors import ForbiddenError, InvalidInputError, NotFoundError
 from holdfast.hashing import Digest, hash_file
-from holdfast.paths import local_path
+from holdfast.paths import join, local_path, resolve_below
 from holdfast.types import Json
 
 __all__ = ["Direction", "Lineage", "LineageEdge", "LineageNode", "trace"]
@@ -31,6 +32,8 @@ __all__ = ["Direction", "Lineage", "LineageEdge", "LineageNode", "trace"]
 Direction = Literal["upstream", "downstream"]
 State = Literal["unchanged", "changed", "missing", "unverified"]
 _MAX_NODES = 100_000
+# Objects of all faces lie in the directory under readable names; a face that registers itself knows better.
+_SUFFIXES = {"catalog": "", "archive": "", "records": ".h5", "store": ".data"}
 
 
 class LineageEdge(NamedTuple):
@@ -210,10 +213,19 @@ def _node(documents: Documents, uri: str, digest: str | None, *, outside: bool) 
     if name.face == "analysis":
         is_there = any(documents.get(kind, name.path[-1]) for kind in KINDS)
         return LineageNode(uri, name.face, digest, "unchanged" if is_there else "missing")
-    if name.face == "catalog":
-        path = documents.directory.joinpath(*name.path)
-        return LineageNode(uri, name.face, digest, _state_of_file(path.as_uri(), digest))
-    return LineageNode(uri, name.face, digest, _state_of_object(name, digest))
+    state = _state_of_object(name, digest)
+    if state == "unverified" and name.path:
+        state = _state_below(documents.directory, name, digest)
+    return LineageNode(uri, name.face, digest, state)
+
+
+def _state_below(directory: Path, name: ObjectName, digest: str | None) -> State:
+    parts = (*name.path[:-1], name.path[-1] + _SUFFIXES[name.face])
+    try:
+        path = resolve_below(join(directory, parts), directory)
+    except (InvalidInputError, ForbiddenError):
+        return "unverified"
+    return _state_of_file(path.as_uri(), digest)
 
 
 def _state_of_file(uri: str, digest: str | None) -> State:
