@@ -24,6 +24,7 @@ from typing import Any, Self, TypeVar, cast
 from holdfast import files
 from holdfast.database import forks, opening
 from holdfast.database.faults import sqlite_errors, translated
+from holdfast.database.leasing import Exclusive, Job, Lease
 from holdfast.database.opening import MEMORY
 from holdfast.database.schema import Schema, about, check, set_about
 from holdfast.errors import BusyError, ConflictError, NotFoundError, ReadOnlyError
@@ -33,38 +34,6 @@ __all__ = ["Schema", "SqliteFile"]
 
 T = TypeVar("T")
 _PAUSE_S = 5.0
-
-
-class _Job:
-    """Hold one function that waits for the next commit, and what came of it.
-
-    As a context, it keeps the exception of its block to itself.
-    """
-
-    __slots__ = ("error", "function", "is_done", "result")
-
-    def __init__(self, function: Callable[[sqlite3.Connection], Any]) -> None:
-        self.function, self.is_done = function, False
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def run(self, connection: sqlite3.Connection) -> None:
-        """Call the function between savepoints, so that its failure undoes its own part only."""
-        connection.execute("SAVEPOINT job")
-        with self:
-            self.result = self.function(connection)
-        if self.error is not None:
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self.error = self.error or error
-        return True
 
 
 class SqliteFile:
@@ -123,7 +92,7 @@ class SqliteFile:
         self._writer_thread: int | None = None
         self._idle: list[sqlite3.Connection] = []
         self._leased: dict[sqlite3.Connection, int] = {}
-        self._jobs: list[_Job] = []
+        self._jobs: list[Job] = []
         self._writer: sqlite3.Connection | None = None
         self._watcher: sqlite3.Connection | None = None
         self._epoch = time.monotonic_ns()
@@ -140,18 +109,18 @@ class SqliteFile:
         except BaseException:
             connection.close()
             raise
-        self._give_back(connection)
+        self.give_back(connection)
 
     def _build(self, connection: sqlite3.Connection, *, allowed: bool) -> None:
         if not allowed:
             raise NotFoundError(f"the database {self.path} is empty; make it with 'holdfast index'")
-        with _Transaction(connection, self.path):
+        with Exclusive(connection, self.path):
             if check(connection, self.schema, self.path, writing=True) == 0:
                 self.schema.build(connection)
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    def read(self) -> _Lease:
+    def read(self) -> Lease:
         """Return a context that gives a connection in one read transaction: all statements see one state.
 
         Returns
@@ -159,9 +128,9 @@ class SqliteFile:
         context manager of sqlite3.Connection
             Not to be kept after the block.
         """
-        return _Lease(self, begin=True)
+        return Lease(self, begin=True)
 
-    def lease(self) -> _Lease:
+    def lease(self) -> Lease:
         """Return a context that gives a connection in autocommit, for single quick statements.
 
         Returns
@@ -169,7 +138,7 @@ class SqliteFile:
         context manager of sqlite3.Connection
             Each statement is its own transaction.
         """
-        return _Lease(self, begin=False)
+        return Lease(self, begin=False)
 
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process: what a cache compares.
@@ -229,7 +198,7 @@ class SqliteFile:
             What the function raised; the others are not touched by it.
         """
         self._check_writable()
-        job = _Job(function)
+        job = Job(function)
         self._jobs.append(job)
         with self._writing:
             if not job.is_done:
@@ -260,7 +229,7 @@ class SqliteFile:
         with self._writing:
             self._writer_thread = threading.get_ident()
             try:
-                with self.lease() as connection, _Transaction(connection, self.path):
+                with self.lease() as connection, Exclusive(connection, self.path):
                     yield connection
             finally:
                 self._writer_thread = None
@@ -275,8 +244,8 @@ class SqliteFile:
     def _commit_waiting(self) -> None:
         jobs, self._jobs = self._jobs, []
         self._writer_thread = threading.get_ident()
-        commit = _Job(lambda connection: None)
-        with commit, self.lease() as connection, _Transaction(connection, self.path):
+        commit = Job(lambda connection: None)
+        with commit, self.lease() as connection, Exclusive(connection, self.path):
             for job in jobs:
                 job.run(connection)
         self._writer_thread = None
@@ -291,7 +260,8 @@ class SqliteFile:
 
     # -- connections -----------------------------------------------------------------------------------
 
-    def _borrow(self) -> sqlite3.Connection:
+    def borrow(self) -> sqlite3.Connection:
+        """Take a connection out of the pool; `lease` gives it back by itself."""
         with self._state:
             while self._is_paused or (self.path == MEMORY and not self._idle and not self.is_closed):
                 self._state.wait()
@@ -307,7 +277,8 @@ class SqliteFile:
                 opening.start_log(connection, self.path)
         return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Put a connection back that `borrow` gave."""
         with self._state:
             self._leased.pop(connection, None)
             if self.is_closed:
@@ -394,59 +365,6 @@ class SqliteFile:
         self._fresh()
         # What is idle still is the one connection of a database in memory.
         self._idle, self.is_closed = idle, is_closed
-
-
-class _Lease:
-    """Give a connection of the pool for a ``with`` block."""
-
-    __slots__ = ("_begin", "_connection", "_file")
-
-    def __init__(self, file: SqliteFile, *, begin: bool) -> None:
-        self._file, self._begin = file, begin
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._connection = connection = self._file._borrow()
-        if self._begin:
-            connection.execute("BEGIN")
-        return connection
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        connection = self._connection
-        try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        finally:
-            self._file._give_back(connection)
-        if isinstance(error, sqlite3.Error):
-            raise translated(error, self._file.path) from error
-
-
-class _Transaction:
-    """Commit at the end of a ``with`` block; undo everything on an exception."""
-
-    __slots__ = ("_connection", "_path")
-
-    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
-        self._connection, self._path = connection, path
-
-    def __enter__(self) -> None:
-        with sqlite_errors(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        connection = self._connection
-        try:
-            if error is None:
-                connection.execute("COMMIT")
-        except sqlite3.Error as failure:
-            raise translated(failure, self._path) from failure
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
 
 
 def _sync_log(path: str) -> None:
