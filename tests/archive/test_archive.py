@@ -261,3 +261,30 @@ def test_program_that_forgets_to_close_leaves_an_exact_yaml(tmp_path, file):
     data = yaml.safe_load((tmp_path / "left" / ".manifest" / "manifest.yaml").read_text())
     assert len(data["events"]["S"]) == 5
     assert os.listdir(tmp_path / "left" / ".manifest" / "writers") == []
+
+
+def test_path_that_the_system_cannot_hold_leaves_no_directories(tmp_path, file):
+    deep = "/".join(["d" * 209] * 19)
+    with Archive.create(tmp_path / ("r" * 200), "Deep") as archive:
+        with pytest.raises(InvalidInputError):
+            archive.add_file("S1", "Prod0", file(), new_name=deep)
+        assert os.listdir(archive.root) == [".manifest"]
+
+
+def test_check_beside_a_writer_finds_nothing(archive, file):
+    paths = [file(f"f{number}", b"%d" % number) for number in range(60)]
+    stop, reports = threading.Event(), []
+
+    def check():
+        with Archive(archive.root) as reader:
+            while not stop.is_set():
+                reports.append(reader.check())
+
+    checker = threading.Thread(target=check)
+    checker.start()
+    for path in paths:
+        archive.add_file("S1", "Prod0", path)
+    stop.set()
+    checker.join()
+    assert reports
+    assert all(report.ok for report in reports), next(str(report) for report in reports if not report.ok)

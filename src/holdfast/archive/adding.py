@@ -209,7 +209,11 @@ class _Batch:
         while not os.path.isdir(path) and path != self._root:
             missing.append(path)
             path = os.path.dirname(path)
-        files.make_directories(deepest)
+        try:
+            files.make_directories(deepest)
+        except BaseException:
+            _remove_empty(missing)
+            raise
         return missing
 
     def _copy(self, source: Source, identity: str, wanted: Wanted) -> dict[str, Digest]:
@@ -275,9 +279,7 @@ class _Batch:
                 _unlink_if_ours(os.path.join(self._root, published.place.path), published)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._root, published.place.directory, published.row.uuid))
-            for directory in published.directories:
-                with contextlib.suppress(OSError):
-                    os.rmdir(directory)
+            _remove_empty(published.directories)
 
     def _is_recorded(self, identity: str) -> bool:
         try:
@@ -285,6 +287,12 @@ class _Batch:
         except NotFoundError:
             return False
         return True
+
+
+def _remove_empty(directories: list[str]) -> None:
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
 
 
 def _unlink_if_ours(path: str, published: _Published) -> None:

@@ -38,7 +38,7 @@ def check_chain(manifest: Manifest) -> Answer:
         if manifest.is_log_lost:
             return [Finding("log", _WHERE, "a log", "log lost")], []
         return [], ["no log: the original made this archive; 'holdfast archive adopt' begins one"]
-    rows = manifest.log()
+    rows, entries = manifest.snapshot()
     findings = [
         Finding("log", f"{_WHERE}: row {row.seq}", "the hash of its text and of the row before", row.hash)
         for row, is_good in verified(rows)
@@ -46,12 +46,12 @@ def check_chain(manifest: Manifest) -> Answer:
     ]
     if not rows:
         findings.append(Finding("log", _WHERE, "a log", "log lost"))
-    return findings + _compare(manifest, rows), []
+    return findings + _compare(rows, entries), []
 
 
-def _compare(manifest: Manifest, rows: list[LogRow]) -> list[Finding]:
+def _compare(rows: list[LogRow], entries: list[Entry]) -> list[Finding]:
     logged = {row.facts["uuid"]: _said(row) for row in rows if row.action in _ENTERING}
-    recorded = {entry.uuid: _known(entry) for entry in manifest.recorded()}
+    recorded = {entry.uuid: _known(entry) for entry in entries}
     findings = []
     for uuid in logged.keys() | recorded.keys():
         expected, found = logged.get(uuid), recorded.get(uuid)

@@ -8,6 +8,7 @@ It changes nothing; repairs are `holdfast.archive.repairing`'s.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -19,8 +20,16 @@ from holdfast.archive.chains import check_chain, check_head
 from holdfast.archive.entries import Entry
 from holdfast.archive.manifest import FOLDER, OWN, Manifest
 from holdfast.archive.verifying import bytes_path, check_bytes, name_path, opened
+from holdfast.archive.writers import alone
 from holdfast.archive.yamlfile import YAML
-from holdfast.errors import HashError, HoldfastError, InvalidInputError, MissingFileError, UnreadableError
+from holdfast.errors import (
+    BusyError,
+    HashError,
+    HoldfastError,
+    InvalidInputError,
+    MissingFileError,
+    UnreadableError,
+)
 from holdfast.reports import Finding, Report
 
 __all__ = ["check", "parts_of"]
@@ -28,6 +37,7 @@ __all__ = ["check", "parts_of"]
 _PART = re.compile(r"(\d+)/(\d+)\Z")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%\Z")
 _WRITABLE = 0o222
+_PATIENCE_S = 5.0
 
 
 def check(
@@ -68,7 +78,7 @@ def check(
     reader = _Reader(progress)
     for number, entry in enumerate(entries):
         findings += _check_entry(manifest, entry, reader if number in chosen and not fast else None)
-    findings += _extra(manifest.root, entries)
+    findings += _extra(manifest, entries)
     checked = len(entries) if fast else len(chosen)
     return Report(checked, findings, notes)
 
@@ -169,7 +179,17 @@ def _check_link(root: str, entry: Entry, path: str) -> Iterator[Finding]:
             yield Finding("changed", entry.place.path, f"link to {expected}", f"link to {found}")
 
 
-def _extra(root: str, entries: Sequence[Entry]) -> Iterator[Finding]:
+def _extra(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[Finding]:
+    extra = list(_unclaimed(manifest.root, entries))
+    if extra:
+        # What somebody is just adding is published before it is recorded: wait for it, and look again.
+        with contextlib.suppress(BusyError):
+            alone(manifest.root, _PATIENCE_S).release()
+        extra = list(_unclaimed(manifest.root, manifest.entries()))
+    return (Finding("extra", path) for path in extra)
+
+
+def _unclaimed(root: str, entries: Sequence[Entry]) -> Iterator[str]:
     claimed = {f"{entry.place.directory}/{entry.uuid}" for entry in entries}
     claimed |= {entry.place.path for entry in entries}
     for directory, folders, names in os.walk(root):
@@ -179,7 +199,7 @@ def _extra(root: str, entries: Sequence[Entry]) -> Iterator[Finding]:
         for name in sorted(names + links):
             path = os.path.relpath(os.path.join(directory, name), root)
             if path not in claimed and not files.is_temporary(name):
-                yield Finding("extra", path)
+                yield path
 
 
 def _check_yaml(manifest: Manifest) -> Iterator[Finding]:

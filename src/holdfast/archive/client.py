@@ -14,13 +14,14 @@ import msgspec
 
 from holdfast import files, queries
 from holdfast.archive.contract import Archive, Verify, check_expected, expected_digests
-from holdfast.archive.entries import Entry, Place
+from holdfast.archive.entries import Entry, Place, check_uuid
 from holdfast.archive.sources import Source, opened, tree
 from holdfast.config import state_directory
 from holdfast.database.archive import LogRow
 from holdfast.errors import (
     ConflictError,
     HashError,
+    InvalidInputError,
     NotAStoreError,
     NotFoundError,
     TransportError,
@@ -141,7 +142,7 @@ class RemoteArchive(Archive):
 
     def _fetch(self, entry: Entry, hash: str | None, verify: Verify) -> str:
         wanted = [] if hash is None else expected_digests(hash)
-        path = os.path.join(state_directory(), "archives", self.uid or "foreign", entry.place.path)
+        path = os.path.join(state_directory(), "archives", self._kept_under(), entry.place.path)
         digest = entry.digests.get("blake3") or entry.main_digest
         if not self._is_kept(path, digest):
             files.make_directories(os.path.dirname(path))
@@ -152,6 +153,13 @@ class RemoteArchive(Archive):
         if wanted:
             check_expected(entry, {**entry.digests, **hash_file(path, unrecorded)}, wanted)
         return path
+
+    def _kept_under(self) -> str:
+        """Return a name for what was fetched from here: nothing that a server says is trusted as a path."""
+        try:
+            return check_uuid(self.uid)
+        except InvalidInputError:
+            return hash_bytes(self.root.encode()).hex[:32]
 
     def _is_kept(self, path: str, digest: Digest) -> bool:
         return os.path.isfile(path) and hash_file(path, (digest.algorithm,))[digest.algorithm] == digest

@@ -283,6 +283,13 @@ class Manifest:
         """Return the rows of the log; none where there is no log."""
         return self._database.log() if self._database else []
 
+    def snapshot(self) -> tuple[list[LogRow], list[Entry]]:
+        """Return the log and the recorded entries as they are at one moment."""
+        if self._database is None:
+            return [], []
+        rows, entries = self._database.snapshot()
+        return rows, [Entry.of_row(row) for row in entries]
+
     # -- writing ---------------------------------------------------------------------------------------
 
     def record(self, rows: Sequence[EntryRow], *, action: str = "add", who: str | None = None) -> list[str]:

@@ -241,13 +241,16 @@ class ManifestDatabase:
         """Log an action that adds no entry, such as a repair; return the head after it."""
         return self._file.write(lambda connection: _log(connection, action, facts))
 
-    def log(self, after: int = 0) -> list[LogRow]:
-        """Return the rows of the log after a number, in order."""
+    def log(self) -> list[LogRow]:
+        """Return the rows of the log, in order."""
+        with self._file.lease() as connection:
+            return _log_rows(connection)
+
+    def snapshot(self) -> tuple[list[LogRow], list[EntryRow]]:
+        """Return the log and the entries as they are at one moment."""
         with self._file.read() as connection:
-            found = connection.execute(
-                "SELECT seq, at, action, body, hash FROM log WHERE seq > ? ORDER BY seq", (after,)
-            )
-            return [LogRow(*row) for row in found]
+            found = connection.execute(f"SELECT {_COLUMNS} FROM entries")
+            return _log_rows(connection), list(map(EntryRow._make, found))
 
     def head(self) -> str:
         """Return the hash of the last row of the log."""
@@ -270,6 +273,11 @@ class ManifestDatabase:
         with self._file.lease() as connection:
             found: Iterable[Any] = connection.execute(f"SELECT {_COLUMNS} FROM entries {tail}", values)
             return list(map(EntryRow._make, found))
+
+
+def _log_rows(connection: sqlite3.Connection) -> list[LogRow]:
+    found = connection.execute("SELECT seq, at, action, body, hash FROM log ORDER BY seq")
+    return list(map(LogRow._make, found))
 
 
 def _insert(
