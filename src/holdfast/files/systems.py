@@ -32,7 +32,7 @@ __all__ = [
     "require_writer",
 ]
 
-WRITER = ".holdfast-writer"
+WRITER = "_holdfast-writer"
 _LOCAL = {
     0xEF53: "ext4",
     0x58465342: "xfs",

@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator
 
 from holdfast.errors import HoldfastError, NotFoundError, UnreadableError
-from holdfast.formats.sealed import SUFFIX, try_open
+from holdfast.formats.sealed import SUFFIX, SealedView
 from holdfast.records import sidecars
-from holdfast.records.foreign import ForeignView
+from holdfast.records.foreign import open_array
 from holdfast.records.names import child_names, kind_of
 from holdfast.reports import Finding, Report
 
@@ -74,11 +74,7 @@ def check_entries(path: str, key: str) -> Report:
 def _verify(path: str, key: str, kind: str) -> bool:
     if kind == "file":
         return sidecars.verify(path, key) is not None
-    view = try_open(path + SUFFIX, key)
-    if view is not None:
-        with view:
+    with open_array(path + SUFFIX, key) as view:
+        if isinstance(view, SealedView):
             view.verify()
-        return True
-    is_sealed = sidecars.verify(path + SUFFIX, key) is not None
-    with ForeignView(path + SUFFIX, key, sealed=is_sealed):
-        return is_sealed
+        return view.sealed

@@ -12,9 +12,11 @@ import h5py
 import numpy as np
 
 from holdfast.errors import HashError, MissingFileError, UnreadableError
-from holdfast.formats.sealed import ArrayView
+from holdfast.files import os_errors
+from holdfast.formats.sealed import ArrayView, try_open
+from holdfast.records import sidecars
 
-__all__ = ["ForeignView", "holds_only_data"]
+__all__ = ["ForeignView", "holds_only_data", "open_array"]
 
 _DATA, _SEAL = "data", "_holdfast"
 
@@ -117,6 +119,44 @@ def _other_files(dataset: Any) -> list[str]:
     if dataset.is_virtual:
         return [source.file_name for source in dataset.virtual_sources() if source.file_name != "."]
     return [name for name, _, _ in dataset.external or ()]
+
+
+def open_array(path: str, what: str) -> ArrayView:
+    """Open an array of any origin.
+
+    Parameters
+    ----------
+    path : str
+        The HDF5 file.
+    what : str
+        The entry, for messages.
+
+    Returns
+    -------
+    ArrayView
+        Verified when it is sealed, or has digests beside it; these are looked at first, in full.
+
+    Raises
+    ------
+    NotFoundError
+        When there is no such file.
+    HashError
+        When it is damaged.
+    UnreadableError
+        When it is not HDF5 with ``data``.
+    """
+    try:
+        view = try_open(path, what)
+    except HashError:
+        # One that another program changed may have been accepted as it is.
+        if not sidecars.sidecars(path):
+            raise
+        view = None
+    if view is not None:
+        return view
+    is_sealed = sidecars.verify(path, what) is not None
+    with os_errors(what, "read"):
+        return ForeignView(path, what, sealed=is_sealed, accepts_seal=is_sealed)
 
 
 def holds_only_data(path: str) -> bool:

@@ -14,18 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.errors import InvalidInputError, InvalidTypeError, NotFoundError
+from holdfast.errors import InvalidInputError, InvalidTypeError, MissingFileError, NotFoundError
 from holdfast.files import os_errors, require_writer
 from holdfast.formats.sealed import (
     SUFFIX,
-    ArrayView,
     NewRows,
     Values,
     as_rows,
     delete,
     key_bytes,
     locked_directory,
-    try_open,
 )
 from holdfast.paths import local_path
 from holdfast.records import sidecars
@@ -33,7 +31,7 @@ from holdfast.records.adopting import adopt_array, adopt_file
 from holdfast.records.checking import check_entries
 from holdfast.records.compacting import compact_entries
 from holdfast.records.following import follow_rows
-from holdfast.records.foreign import ForeignView
+from holdfast.records.foreign import holds_only_data, open_array
 from holdfast.records.handle import Record
 from holdfast.records.metadata import read_spec, read_status
 from holdfast.records.names import child_names, kind_of, split, writable
@@ -122,7 +120,9 @@ class LocalRecord(Record):
         path, what = self._place(parts), self._what(parts)
         for _ in range(_TRIES):
             try:
-                view = _open_array(path + SUFFIX, what)
+                view = open_array(path + SUFFIX, what)
+            except MissingFileError:
+                raise
             except NotFoundError:
                 kind = kind_of(path)
                 if kind is None:
@@ -145,11 +145,13 @@ class LocalRecord(Record):
             kind = kind_of(path)
             try:
                 if kind == "array":
-                    return _open_array(path + SUFFIX, what)
+                    return open_array(path + SUFFIX, what)
                 if kind == "file":
                     digests = sidecars.verify(path, what)
                     with os_errors(what, "read"):
                         return sidecars.VerifiedFile(open(path, "rb"), digests, what)  # closed by its user
+            except MissingFileError:
+                raise
             except NotFoundError:
                 continue
             if kind == "directory":
@@ -210,7 +212,7 @@ class LocalRecord(Record):
     def _check_fits(self, parts: tuple[str, ...], rows: NewRows) -> None:
         path = self._place(parts)
         if kind_of(path) == "array":
-            with _open_array(path + SUFFIX, self._what(parts)) as view:
+            with open_array(path + SUFFIX, self._what(parts)) as view:
                 if view.sealed and hasattr(view, "base"):
                     rows.payload(view.base.facts, self._what(parts))
 
@@ -235,8 +237,17 @@ class LocalRecord(Record):
         except LookupError as error:
             if isinstance(error, NotFoundError):
                 raise
-            adopt_array(path + SUFFIX, what)
+            self._adopt_for_rows(path + SUFFIX, what)
             return action()
+
+    def _adopt_for_rows(self, path: str, what: str) -> None:
+        with open_array(path, what):
+            if not holds_only_data(path):
+                raise InvalidInputError(
+                    f"{what} holds attributes or more data sets, which appending would lose; "
+                    "assign the array itself first, or append to another entry"
+                )
+        adopt_array(path, what)
 
     def __delitem__(self, key: str) -> None:
         self._settle()
@@ -347,15 +358,6 @@ class LocalRecord(Record):
     def close(self) -> None:
         """Commit what waits and close what is open."""
         self._session.appends.close()
-
-
-def _open_array(path: str, what: str) -> ArrayView:
-    view = try_open(path, what)
-    if view is not None:
-        return view
-    digests = sidecars.verify(path, what)
-    with os_errors(what, "read"):
-        return ForeignView(path, what, sealed=digests is not None)
 
 
 def _rows(content: Content, is_item: bool) -> NewRows:

@@ -14,9 +14,10 @@ from blake3 import blake3
 
 from holdfast.errors import InvalidInputError, NotFoundError
 from holdfast.files import build_directory, make_directories, open_atomic, os_errors
-from holdfast.formats.sealed import SUFFIX, Values, locked_directory, try_open, values_of, write
+from holdfast.formats.sealed import SUFFIX, SealedView, Values, locked_directory, values_of, write
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.records import sidecars
+from holdfast.records.foreign import open_array
 from holdfast.records.names import child_names, kind_of
 from holdfast.records.places import in_directory, locked_tree, make_parents
 from holdfast.records.values import Content, FileCopy, RecordCopy, Tree, file_key
@@ -122,9 +123,9 @@ def copy_file(
         open_atomic(target, durability=durability, size_hint=os.stat(source).st_size) as out,
     ):
         digests = hash_while(file.read, out.write)
-        recorded = sidecars.find(source, what)
+        recorded = sidecars.find(source, source)
         if recorded and digests not in recorded:
-            sidecars.verify(source, what)  # raises, unless the source was replaced meanwhile
+            sidecars.verify(source, source)  # raises, unless the source was replaced meanwhile
             raise NotFoundError(f"{source} was replaced while it was copied; try again")
         if durability != "os":
             os.fsync(out.fd)
@@ -219,27 +220,26 @@ def copy_entries(source: str, target: str, what: str) -> None:
             os.mkdir(new)
             copy_entries(old, new, f"{what}/{name}")
         elif kind is not None:
-            _copy_entry(old, new, kind == "array", f"{what}/{name}")
+            _copy_entry(old, new, kind == "array")
 
 
-def _copy_entry(old: str, new: str, is_array: bool, what: str) -> None:
+def _copy_entry(old: str, new: str, is_array: bool) -> None:
     try:
         if not is_array:
-            copy_file(old, new, what, "os", None)
+            copy_file(old, new, old, "os", None)
             return
-        view = try_open(old + SUFFIX, what)
-        if view is None:
-            _copy_foreign(old + SUFFIX, new + SUFFIX, what)
-            return
-        with view:
-            write(new + SUFFIX, what, values_of(view), "os", None)
+        with open_array(old + SUFFIX, old) as view:
+            if isinstance(view, SealedView):
+                write(new + SUFFIX, old, values_of(view), "os", None)
+                return
+        _copy_foreign(old + SUFFIX, new + SUFFIX)
     except NotFoundError:
         if kind_of(old) is not None:
             raise
 
 
-def _copy_foreign(old: str, new: str, what: str) -> None:
+def _copy_foreign(old: str, new: str) -> None:
     """Copy an HDF5 file of other origin byte by byte; it stays foreign unless it has digests beside it."""
-    copy_file(old, new, what, "os", None)
+    copy_file(old, new, old, "os", None)
     if not sidecars.sidecars(old):
         sidecars.prune(new)
