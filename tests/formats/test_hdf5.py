@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from holdfast.errors import InvalidTypeError, MissingDependencyError, UnreadableError
+from holdfast.errors import InvalidTypeError, MissingDependencyError, NotFoundError, UnreadableError
 from holdfast.formats.hdf5 import HDF5
 from holdfast.formats.registry import detect
 from holdfast.formats.source import Source
@@ -429,3 +429,31 @@ def test_a_file_left_open_does_not_crash_python_at_its_end(tmp_path):
         env={"PYTHONPATH": ":".join(sys.path)},
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_names_that_no_path_can_hold_are_left_out_and_told(tmp_path):
+    def fill(file):
+        file["good"] = 1
+        file["x" * 300] = 2
+        h5py.h5g.create(file.id, b"caf\xe9")
+
+    root = describe(written(tmp_path, fill))
+    assert [node.key for node in root.children] == ["good"]
+    assert sorted(root.metadata["holdfast"]["unlisted"]) == ["caf\\xe9", "x" * 300]
+
+
+def test_a_named_type_and_a_type_without_an_equal_are_listed(tmp_path):
+    def fill(file):
+        file["type"] = np.dtype("f8")
+        space = h5py.h5s.create_simple((2,))
+        h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE, space)
+        file.create_dataset("null", data=h5py.Empty("f4"))
+
+    root = describe(written(tmp_path, fill))
+    found = {node.key: node for node in root.children}
+    assert found["type"].family == "container"
+    assert "error" in found["time"].metadata
+    assert found["null"].structure["shape"] == [0]
+    with pytest.raises(NotFoundError):
+        read(Sample(HDF5, tmp_path / "a.h5"), "type")
+    assert read(Sample(HDF5, tmp_path / "a.h5"), "null").size == 0

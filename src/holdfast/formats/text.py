@@ -5,6 +5,7 @@ Owns the two formats that answer when no other does; reads no more than a file's
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,10 +45,11 @@ class TextFormat(Format):
         if not head or head.translate(None, _BINARY) != head:
             return False
         try:
-            # The head may end inside a character.
-            head.decode("utf-8") if len(head) < 4 else head[: len(head) - 3].decode("utf-8", "strict")
-        except UnicodeDecodeError as error:
-            return error.end >= len(head) - 3
+            # The head of a longer file may end inside a character.
+            decoder = codecs.getincrementaldecoder("utf-8")()
+            decoder.decode(head, final=len(head) == source.size)
+        except UnicodeDecodeError:
+            return False
         return True
 
     def describe(self, source: Source) -> Description:
