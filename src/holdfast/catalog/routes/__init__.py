@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from holdfast.catalog.routes.about import AboutRoutes
 from holdfast.catalog.routes.arrays import ARRAY_TYPES, ArrayRoutes
 from holdfast.catalog.routes.assets import AssetRoutes
-from holdfast.catalog.routes.containers import CONTAINER_TYPES, ContainerRoutes
+from holdfast.catalog.routes.containers import DATASET_TYPES, ContainerRoutes
 from holdfast.catalog.routes.nodes import NodeRoutes, search_lane
 from holdfast.catalog.routes.params import (
     ArrayParams,
@@ -178,7 +178,7 @@ def _data_routes(catalog: Catalog) -> Iterable[Route]:
             "/container/full/{path:path}",
             containers.full,
             ContainerParams,
-            CONTAINER_TYPES,
+            DATASET_TYPES,
             "The metadata of everything below a container",
         )
 

@@ -22,7 +22,7 @@ from holdfast.http.request import Request
 if TYPE_CHECKING:
     from holdfast.catalog.tree import Catalog
 
-__all__ = ["TABLE_ALIASES", "TABLE_TYPES", "TableRoutes"]
+__all__ = ["TABLE_ALIASES", "TABLE_TYPES", "TableRoutes", "table_reply"]
 
 ARROW, CSV, JSON = "application/vnd.apache.arrow.file", "text/csv", "application/json"
 JSON_LINES = "application/json-seq"
@@ -62,9 +62,30 @@ class TableRoutes:
         path = node_path(request)
         with self._catalog.table(path) as reader:
             table = reader.read(columns, partition)
-        _check_size(table)
-        name = filename or f"{path[-1] if path else 'table'}{_SUFFIXES[media_type]}"
-        return bytes_reply(request, _WRITERS[media_type](table), media_type=media_type, filename=name)
+        return table_reply(request, table, media_type, filename or f"{path[-1]}{_SUFFIXES[media_type]}")
+
+
+def table_reply(request: Request, table: Table, media_type: str, filename: str) -> Reply:
+    """Answer a table.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    table : Table
+        What is sent.
+    media_type : str
+        One of `TABLE_TYPES`.
+    filename : str
+        The name a browser saves it under.
+
+    Raises
+    ------
+    TooLargeError
+        Over the limit of an answer.
+    """
+    _check_size(table)
+    return bytes_reply(request, _WRITERS[media_type](table), media_type=media_type, filename=filename)
 
 
 def _columns(request: Request, named: Sequence[str]) -> list[str] | None:
