@@ -35,12 +35,16 @@ array = zarr.open_array(directory + "/zarr", mode="r")
 def timed(call):
     started = time.perf_counter(); value = call(); return time.perf_counter() - started, value
 def slice_of_it():
-    return zarr.open_array(directory + "/zarr", mode="r")[len(expected) // 2 + 5 : len(expected) // 2 + 5 + 131072]
+    start = len(expected) // 2 + 5
+    return zarr.open_array(directory + "/zarr", mode="r")[start : start + 131072]
 reads = [timed(lambda: array[:]) for _ in range(rounds)]
 slices = [timed(slice_of_it) for _ in range(rounds * 5)]
 assert np.array_equal(reads[0][1], expected)
-print(json.dumps({"read": statistics.median(t for t, _ in reads), "slice": statistics.median(t for t, _ in slices),
-                  "sum": float(slices[0][1].sum())}))
+print(json.dumps({
+    "read": statistics.median(t for t, _ in reads),
+    "slice": statistics.median(t for t, _ in slices),
+    "sum": float(slices[0][1].sum()),
+}))
 """
 MAKE_ZARR = """
 import sys

@@ -238,9 +238,9 @@ def is_plain(value: Json) -> bool:
 
 def _is_plain_scalar(each: Json, cls: type) -> bool:
     if cls is str:
-        return each.isascii() and "\x00" not in each
+        return bool(each.isascii()) and "\x00" not in each
     if cls is int:
-        return -_LARGE < each < _LARGE
+        return bool(-_LARGE < each < _LARGE)
     return cls is float and math.isfinite(each)
 
 

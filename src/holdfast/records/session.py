@@ -46,6 +46,7 @@ class Session:
 
     @staging.setter
     def staging(self, value: Staging | None) -> None:
+        """Begin or end the transaction of this thread."""
         self._local.staging = value
 
     def needs_recovery(self) -> bool:

@@ -228,7 +228,7 @@ class Value:
 
     @property
     def permissions(self) -> dict[str, Json]:
-        """Always an error: these stores have API keys instead of permissions of single keys."""
+        """Raise an error: these stores have API keys instead of permissions of single keys."""
         raise ForbiddenError(f"key {self.key!r} has no permissions of its own; access is by API key")
 
     def range(self, start: int | None = None, end: int | None = None) -> Any:

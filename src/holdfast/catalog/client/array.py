@@ -63,12 +63,12 @@ class ArrayNode(Node):
 
     @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
-        """Lengths of the chunks along each axis."""
+        """The lengths of the chunks along each axis."""
         return self._layout.chunks
 
     @property
     def dims(self) -> tuple[str, ...] | None:
-        """Names of the axes, where they have any."""
+        """The names of the axes, where they have any."""
         return self._layout.dims
 
     def read(self, index: Any = ...) -> Any:

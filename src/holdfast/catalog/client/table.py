@@ -39,7 +39,7 @@ class TableNode(Node):
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns, in order."""
+        """The names of the columns, in order."""
         return list(self._layout.columns)
 
     def __iter__(self) -> Iterator[str]:

@@ -84,7 +84,7 @@ def _is_below(path: Path, roots: set[Path]) -> bool:
 
 
 def _with_parents(session: Session, found: dict[Path, Json]) -> dict[Path, Json]:
-    ordered = {(): found.get(()) or session.item((), sources=True)}
+    ordered: dict[Path, Json] = {(): found.get(()) or session.item((), sources=True)}
     for path, item in found.items():
         for depth in range(len(path)):
             parent = path[:depth]

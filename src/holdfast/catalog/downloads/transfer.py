@@ -156,6 +156,7 @@ def transfer(job: Transfer, files: Mapping[Path, Wanted], workers: int) -> dict[
     stopped = Event()
 
     def bring(places: Sequence[Path]) -> None:
+        """Bring one file, unless a failure ended the whole."""
         if stopped.is_set():
             return
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,7 +56,11 @@ class InputTests:
             "numbers": Numbers(),
         }
         store.set("k", (io.BytesIO(b"old"), {"a": 1}))
-        for call in [lambda s: store.set("k", (s, {"b": 2})), lambda s: store.set_data("k", s)]:
+        calls: list[Callable[..., object]] = [
+            lambda s: store.set("k", (s, {"b": 2})),
+            lambda s: store.set_data("k", s),
+        ]
+        for call in calls:
             with pytest.raises(InvalidInputError, match="stream"):
                 call(bad[stream] if stream != "text" else io.StringIO("new"))
         self.assert_old(store)
@@ -65,11 +70,12 @@ class InputTests:
         self, store: Store, metadata: Any, says: str
     ) -> None:
         store.set("k", (io.BytesIO(b"old"), {"a": 1}))
-        for call in [
+        calls: list[Callable[..., object]] = [
             lambda: store.set("k", (io.BytesIO(b"new"), metadata)),
             lambda: store.set_metadata("k", metadata),
             lambda: store.update_metadata("k", metadata),
-        ]:
+        ]
+        for call in calls:
             with pytest.raises(InvalidInputError, match=says):
                 call()
         self.assert_old(store)

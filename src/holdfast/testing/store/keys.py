@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -89,13 +90,14 @@ class KeyTests:
 
     @pytest.mark.parametrize("key", ["", "nul\0", "\ud800", b"bytes", 5, None])
     def test_what_is_no_text_is_no_key(self, store: Store, key: Any) -> None:
-        for call in [
+        calls: list[Callable[..., object]] = [
             lambda: store.set(key, (io.BytesIO(b""), {})),
             lambda: store.get(key),
             lambda: store.exists(key),
             lambda: store.delete(key),
             lambda: store.set_metadata(key, {}),
             lambda: store.get_metadata(key),
-        ]:
+        ]
+        for call in calls:
             with pytest.raises(InvalidInputError, match="key"):
                 call()

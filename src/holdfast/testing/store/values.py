@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ class ValueTests:
         target = tmp_path / "target"
         target.write_bytes(b"old")
         assert not store.exists("k")
-        for call in [
+        calls: list[Callable[..., object]] = [
             lambda: store.get("k"),
             lambda: store.get_data("k"),
             lambda: store.get_data_range("k", 0, 1),
@@ -190,8 +191,9 @@ class ValueTests:
             lambda: store.delete("k"),
             lambda: store.to_bytes("k"),
             lambda: store.to_file("k", target),
-            lambda: next(store.multiget(["k"])),
-        ]:
+            lambda: next(iter(store.multiget(["k"]))),
+        ]
+        for call in calls:
             with pytest.raises(KeyError, match="no key 'k'"):
                 call()
         assert target.read_bytes() == b"old"
