@@ -13,6 +13,7 @@ import contextlib
 import os
 import pwd
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from holdfast import files
@@ -343,7 +344,11 @@ def _told(row: EntryRow, head: str) -> dict[str, Any]:
 
 def user() -> str:
     """Return who runs this process: the user's name, or number where it has none."""
-    number = os.geteuid()
+    return _user_of(os.geteuid())
+
+
+@lru_cache(maxsize=8)
+def _user_of(number: int) -> str:
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -318,7 +318,7 @@ class Manifest:
         heads = database.add(rows, action, who)
         if action != "add":
             self._foreign = None
-        self.yaml.fall_behind(database.count())
+        self.yaml.fall_behind(database.count)
         return heads
 
     def note(self, action: str, facts: dict[str, Json]) -> str:

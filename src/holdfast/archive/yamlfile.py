@@ -94,20 +94,20 @@ class YamlFile:
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def fall_behind(self, count: int) -> None:
-        """Take note of `count` entries that should be in it: it is written now if that is cheap, else soon.
+    def fall_behind(self, count: Callable[[], int]) -> None:
+        """Take note of entries that should be in it: it is written now if that is cheap, else soon.
 
         Parameters
         ----------
-        count : int
-            How many entries there are.
+        count : callable
+            Returns how many entries there are; asked only of writers who come seldom.
         """
         with self._guard:
             self._is_behind = True
             if self._timer is not None:
                 return
             is_seldom = time.monotonic() - self._written_at > 2 * _BEHIND_S
-            if not (is_seldom and count <= _FEW):
+            if not (is_seldom and count() <= _FEW):
                 self._timer = lifetimes.later(_BEHIND_S, self._write_quietly)
                 return
         self._write_quietly()

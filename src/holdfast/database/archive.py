@@ -239,7 +239,7 @@ class ManifestDatabase:
 
     def note(self, action: str, facts: dict[str, Json]) -> str:
         """Log an action that adds no entry, such as a repair; return the head after it."""
-        return self._file.write(lambda connection: _log(connection, action, facts))
+        return self._file.write(lambda connection: _log(connection, action, facts)[1])
 
     def log(self) -> list[LogRow]:
         """Return the rows of the log, in order."""
@@ -289,21 +289,20 @@ def _insert(
         facts = row._asdict()
         if who is not None and who != row.who:
             facts["by"] = who
-        heads.append(_log(connection, action, facts))
-        connection.execute(
-            f"INSERT INTO entries (seq, {_COLUMNS}) VALUES ({marks})", (_last(connection)[0], *row)
-        )
+        number, head = _log(connection, action, facts)
+        heads.append(head)
+        connection.execute(f"INSERT INTO entries (seq, {_COLUMNS}) VALUES ({marks})", (number, *row))
     return heads
 
 
-def _log(connection: sqlite3.Connection, action: str, facts: dict[str, Json]) -> str:
+def _log(connection: sqlite3.Connection, action: str, facts: dict[str, Json]) -> tuple[int, str]:
     number, before = _last(connection)
     at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     said = {"seq": number + 1, "at": at, "action": action, **facts}
     body = json.dumps(said, ensure_ascii=True, separators=(",", ":"))
     digest = chained(before, body)
     connection.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?)", (number + 1, at, action, body, digest))
-    return digest
+    return number + 1, digest
 
 
 def _last(connection: sqlite3.Connection) -> tuple[int, str]:
