@@ -30,6 +30,7 @@ __all__ = [
     "ImmutableError",
     "InvalidInputError",
     "InvalidTypeError",
+    "MalformedHashError",
     "MethodNotAllowedError",
     "MissingDependencyError",
     "MissingFileError",
@@ -279,6 +280,14 @@ class HashError(HoldfastError, OSError):
     """Say that bytes do not have the digest that was recorded for them."""
 
     code = "hash"
+
+
+class MalformedHashError(InvalidInputError, HashError):
+    """Say that an expected digest is no digest, so that nothing can have it."""
+
+    code = "malformed-hash"
+    status = 400
+    exit_code = 2
 
 
 class UnreadableError(HoldfastError, ValueError):

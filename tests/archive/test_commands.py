@@ -129,6 +129,7 @@ def test_check_repairs_from_a_copy(holdfast, root, tmp_path):
         (("add", "S1", "Prod0", "/nowhere"), 3),
         (("add", "S1", "Prod0", "/"), 2),
         (("list", "S1", "none"), 3),
+        (("list", "none"), 3),
         (("find", "size >"), 2),
         (("export",), 2),
         (("import", "/"), 2),

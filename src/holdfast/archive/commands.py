@@ -19,7 +19,7 @@ from holdfast.archive.entries import Entry
 from holdfast.archive.exporting import export_bag, export_ocfl
 from holdfast.archive.importing import import_from
 from holdfast.config import read_key_file
-from holdfast.errors import BulkError, HoldfastError, InvalidInputError
+from holdfast.errors import BulkError, HoldfastError, InvalidInputError, NotFoundError
 from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
 from holdfast.paths import is_url
 
@@ -188,10 +188,9 @@ def list_entries(
 ) -> None:
     """List the entries of an archive, an event or a production."""
     with _opened(target, api_key, api_key_file) as archive:
-        if event is not None and production is not None:
-            # An unknown production is an error, not an empty list.
-            archive.manifest.list_resources(event, production)
         entries = archive.entries(event, production)
+    if event is not None and not entries:
+        raise NotFoundError(f"nothing is in {target} under {'/'.join(filter(None, (event, production)))}")
     console.rows(map(_row, entries), _COLUMNS, as_json=as_json)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, Self
 
 from holdfast import queries
 from holdfast.archive.entries import Entry
-from holdfast.errors import HashError, InvalidInputError
+from holdfast.errors import HashError, InvalidInputError, MalformedHashError
 from holdfast.events import Event
 from holdfast.hashing import Digest
 from holdfast.paths import is_url
@@ -307,8 +307,8 @@ class Archive:
             There is one, and its file is gone.
         HashError
             Its bytes are not those that were recorded, or not those that were expected.
-        InvalidInputError
-            The expected digest cannot be read.
+        MalformedHashError
+            The expected digest cannot be read; a `HashError` and an `InvalidInputError`.
         """
         return self._fetch(self.entry(event, production, file), hash, verify)
 
@@ -421,15 +421,17 @@ def expected_digests(text: str) -> list[Digest]:
 
     Raises
     ------
-    InvalidInputError
+    MalformedHashError
         It is malformed, or its algorithm is unknown.
     """
     if not isinstance(text, str):
-        raise InvalidInputError(f"an expected hash must be text, not {type(text).__name__}")
+        raise MalformedHashError(f"an expected hash must be text, not {type(text).__name__}")
     bare = text.strip()
-    if ":" not in bare and len(bare) == 64:
-        return [Digest.parse(bare, default=name) for name in ("sha256", "blake3")]
-    return [Digest.parse(bare)]
+    names = ("sha256", "blake3") if ":" not in bare and len(bare) == 64 else ("",)
+    try:
+        return [Digest.parse(bare, default=name) for name in names]
+    except InvalidInputError as error:
+        raise MalformedHashError(f"an expected hash cannot be read: {error.message}") from error
 
 
 def check_expected(entry: Entry, found: Mapping[str, Digest], expected: list[Digest]) -> None:

@@ -22,7 +22,7 @@ from holdfast.archive.entries import Entry, Place, check_uuid
 from holdfast.archive.yamlfile import YAML, YamlFile, without_known
 from holdfast.archive.yamlform import is_untouched, parsed, written
 from holdfast.database.archive import EntryRow, LogRow, ManifestDatabase
-from holdfast.errors import NotAStoreError, NotFoundError, UnreadableError
+from holdfast.errors import InvalidInputError, NotAStoreError, NotFoundError, UnreadableError
 from holdfast.types import Json, PathLike
 
 __all__ = ["DATABASE", "FOLDER", "OWN", "Manifest"]
@@ -177,7 +177,10 @@ class Manifest:
 
     def by_uuid(self, uuid: str) -> Entry:
         """Return the entry with a uuid, in any of its forms; `NotFoundError` if there is none."""
-        digits = check_uuid(uuid)
+        try:
+            digits = check_uuid(uuid)
+        except InvalidInputError as error:
+            raise NotFoundError(f"no file with uuid {uuid!r} in archive {self.root}") from error
         row = self._database.by_uuid(digits) if self._database else None
         if row is not None:
             return Entry.of_row(row)
