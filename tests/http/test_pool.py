@@ -1,0 +1,82 @@
+"""Threads of a lane: results, errors, and callers that do not wait any more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from holdfast.http.pool import Pool
+
+
+def run(work):
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+@pytest.fixture
+def pool():
+    made = Pool("test", 2)
+    yield made
+    made.close()
+
+
+def test_results_and_errors_come_back(pool):
+    assert run(pool.run(divmod, 7, 2)) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        run(pool.run(divmod, 7, 0))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        run(pool.run(next, iter(())))
+
+
+def test_no_more_threads_than_allowed(pool):
+    async def many():
+        return await asyncio.gather(*(pool.run(threading.get_ident) for _ in range(50)))
+
+    assert len(set(run(many()))) <= 2
+
+
+def test_a_caller_that_gave_up_is_not_told(pool):
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        go_on.wait(10)
+
+    async def give_up():
+        waiting = asyncio.ensure_future(pool.run(slow))
+        await asyncio.sleep(0)
+        while not started.is_set():
+            await asyncio.sleep(0)
+        waiting.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return await pool.run(lambda: "next")
+
+    assert run(give_up()) == "next"
+
+
+def test_a_loop_that_ended_is_no_error(pool):
+    started, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        go_on.wait(10)
+        done.set()
+
+    async def leave():
+        asyncio.ensure_future(pool.run(slow))  # noqa: RUF006 -- the loop ends before it does
+        while not started.is_set():
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    run(leave())
+    go_on.set()
+    assert done.wait(10)
+    assert run(pool.run(lambda: "again")) == "again"
