@@ -32,13 +32,8 @@ print("ended", flush=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_ends_well_on_a_signal(number):
     environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    child = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", SERVER], text=True, env=environment, **pipes)
     url = child.stdout.readline().strip()
     with urllib.request.urlopen(url, timeout=20) as answer:
         assert answer.read() == b"hello"

@@ -38,6 +38,7 @@ MAX_FILES = 65_536
 # beside work in the heavy lane.
 SWITCH_INTERVAL_S = 0.0005
 _START_S = 30.0
+_LARGEST_PORT = 65_535
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -65,6 +66,9 @@ def listen(host: str, port: int) -> socket.socket:
     InvalidInputError
         For a host that this machine does not have.
     """
+    if not 0 <= port <= _LARGEST_PORT:
+        # The system would take it modulo 65,536.
+        raise InvalidInputError(f"{host}:{port} is not an address: ports end at {_LARGEST_PORT}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, OverflowError) as error:
