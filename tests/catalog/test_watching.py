@@ -88,3 +88,15 @@ def test_stopping_does_not_wait_for_a_file_that_hangs(tmp_path):
 def workers():
     children = Path(f"/proc/self/task/{os.getpid()}/children").parent.parent
     return sum(len(path.read_text().split()) for path in children.glob("*/children"))
+
+
+def test_stopping_does_not_wait_for_a_large_file_to_be_read(tmp_path):
+    with open(tmp_path / "huge.bin", "wb") as file:
+        file.truncate(1 << 38)
+    os.utime(tmp_path / "huge.bin", (1e9, 1e9))
+    with Catalog(tmp_path, create=True) as catalog:
+        keeper = Keeper(catalog)
+        keeper.start()
+        until(lambda: catalog.database.assets.counts() == {"pending": 1})
+        keeper.stop()
+        assert catalog.database.assets.counts() == {"pending": 1}

@@ -5,18 +5,20 @@ Owns reading and settling them; which state a file is in is decided at its recor
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, BinaryIO, cast
 
 from holdfast.catalog.progress import Progress
 from holdfast.catalog.resting import is_recent
 from holdfast.catalog.tree import Catalog
 from holdfast.database import AssetRow, AssetState, Transaction
-from holdfast.errors import HoldfastError
+from holdfast.errors import ChangedError, HoldfastError, MissingFileError
 from holdfast.events import EventBus, bus
 from holdfast.formats.source import FileState, Source
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, hash_blocks
@@ -68,7 +70,7 @@ def digest_pending(
     progress = Progress(events, "digest", "files", catalog.places.storage)
     done = 0
     with ThreadPoolExecutor(_THREADS, "digest") as pool:
-        for batch in _batches(pool.map(lambda asset: _digest(catalog, asset), _pending(catalog, is_stopped))):
+        for batch in _batches(pool.map(partial(_digest, catalog, is_stopped), _pending(catalog, is_stopped))):
             catalog.database.write(partial(_settle, batch))
             done += sum(each.digests is not None for each in batch)
             progress.step(done, total)
@@ -97,22 +99,41 @@ def _batches(results: Iterator[_Settled]) -> Iterator[list[_Settled]]:
         yield batch
 
 
-def _digest(catalog: Catalog, asset: AssetRow) -> _Settled:
+def _digest(catalog: Catalog, is_stopped: Callable[[], bool], asset: AssetRow) -> _Settled:
     try:
         with Source(catalog.places.checked(asset.location)) as source:
             if (source.state.size, source.state.mtime_ns) != (asset.size, asset.mtime_ns):
                 return _Settled(asset, "growing" if is_recent(source.state) else "pending")
-            with open(source.fd, "rb", buffering=0, closefd=False) as file:
-                digests = hash_blocks(file)
+            digests = hash_blocks(cast(BinaryIO, _Pieces(source, is_stopped)))
+            if is_stopped():
+                return _Settled(asset, asset.state)
             after = FileState.of(os.fstat(source.fd))
-            is_steady = after == source.state and digests.size_bytes == after.size
             return (
-                _Settled(asset, "verified", source.state, digests)
-                if is_steady
+                _Settled(asset, "verified", after, digests)
+                if after == source.state
                 else _Settled(asset, "growing")
             )
-    except HoldfastError as error:
-        return _Settled(asset, "missing" if error.code == "missing-file" else "error")
+    except ChangedError:
+        return _Settled(asset, "growing")
+    except MissingFileError:
+        return _Settled(asset, "missing")
+    except HoldfastError:
+        return _Settled(asset, "error")
+
+
+class _Pieces(io.RawIOBase):
+    """A source from its start on, which ends early when reading is to stop."""
+
+    def __init__(self, source: Source, is_stopped: Callable[[], bool]) -> None:
+        super().__init__()
+        self._source, self._is_stopped, self._at = source, is_stopped, 0
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        count = 0 if self._is_stopped() else min(len(buffer), self._source.size - self._at)
+        self._source.read_into(memoryview(buffer)[:count], self._at)
+        self._at += count
+        return count
 
 
 def _settle(batch: list[_Settled], tx: Transaction) -> None:

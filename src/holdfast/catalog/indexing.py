@@ -88,7 +88,7 @@ def index_catalog(catalog: Catalog, options: Options | None = None) -> Summary:
     run = Round(catalog, options)
     summary = run.go()
     if options.digest == "now":
-        summary.digested += digest_pending(catalog, options.bus)
+        summary.digested += digest_pending(catalog, options.bus, options.is_stopped)
     summary.seconds = time.monotonic() - run.progress.began
     run.progress.end(str(summary), "warning" if summary.errors else "normal")
     return summary

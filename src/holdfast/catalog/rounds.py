@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -23,7 +23,7 @@ from holdfast.catalog.resting import is_recent, written_files
 from holdfast.catalog.scanning import Found, scan
 from holdfast.catalog.tree import OWN_FILE, Catalog
 from holdfast.catalog.vanished import Vanished
-from holdfast.database import Transaction
+from holdfast.database import AssetState, Transaction
 from holdfast.events import EventBus, bus
 from holdfast.formats.probe import Job, Probed
 from holdfast.formats.workers import ProbePool, shared_pool
@@ -33,6 +33,8 @@ __all__ = ["DIGESTS", "DigestWhen", "Options", "Round", "Summary"]
 DigestWhen = Literal["now", "later", "never"]
 DIGESTS: tuple[DigestWhen, ...] = ("now", "later", "never")
 """When files are digested: before `index` returns, behind it by who serves, or not at all."""
+
+Known = tuple[int, int | None, int | None, AssetState]
 
 # So many entries are scanned for each one looked into, so that the total is known early.
 _AHEAD = 32
@@ -108,7 +110,7 @@ class Options:
         Who looks into files.
     is_stopped : callable
         Asked now and then; when it answers yes, the rest is left for another time.
-    found : iterator of Found, optional
+    found : sequence of Found, optional
         Look at these only, instead of the whole directory.
     """
 
@@ -117,7 +119,7 @@ class Options:
     bus: EventBus = bus
     pool: ProbePool = field(default_factory=shared_pool)
     is_stopped: Callable[[], bool] = lambda: False
-    found: Iterator[Found] | None = None
+    found: Sequence[Found] | None = None
 
 
 class Round:
@@ -141,7 +143,7 @@ class Round:
     def __init__(self, catalog: Catalog, options: Options) -> None:
         self._catalog, self._options = catalog, options
         self._places = catalog.places
-        self._known = catalog.database.assets.facts()
+        self._known = _known(catalog, options.found)
         self._recorder = Recorder(catalog)
         self._failures = Failures(catalog)
         self._vanished = Vanished(catalog, set(self._known))
@@ -149,7 +151,7 @@ class Round:
         self._looked: dict[str, Found] = {}
         self._order: InOrder[Callable[[], None]] = InOrder()
         self._changed: list[int] = []
-        self._scan = scan(self._places) if options.found is None else options.found
+        self._scan = scan(self._places) if options.found is None else iter(options.found)
         self._is_scanned = False
         self._is_widened = False
         self._written: set[tuple[int, int]] | None = None
@@ -272,7 +274,7 @@ class Round:
         else:
             self.summary.unchanged += 1
 
-    def _is_unchanged(self, found: Found, known: tuple[int, int | None, int | None, str]) -> bool:
+    def _is_unchanged(self, found: Found, known: Known) -> bool:
         number, size, mtime_ns, state = known
         if self._is_widened:
             # What was refused may be allowed now, and the other way round.
@@ -298,6 +300,15 @@ class Round:
         return Found(
             self._places.path(location), location, self._places.key(location), is_directory=False, state=None
         )
+
+
+def _known(catalog: Catalog, found: Sequence[Found] | None) -> dict[str, Known]:
+    """Return what is recorded of all files, or of those that are looked at."""
+    assets = catalog.database.assets
+    if found is None:
+        return assets.facts()
+    rows = [assets.by_location(each.location) for each in found]
+    return {row.location: (row.id, row.size, row.mtime_ns, row.state) for row in rows}
 
 
 def _device(path: Path) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from holdfast.catalog.digesting import digest_pending
 from holdfast.catalog.indexing import index_catalog
@@ -111,7 +111,7 @@ class Keeper:
                 if self._watch_s is not None and time.monotonic() >= due:
                     due = self._list_all()
                 elif growing:
-                    self._index(iter(growing))
+                    self._index(growing)
         finally:
             self._idle.set()
 
@@ -127,7 +127,7 @@ class Keeper:
         self._index(None)
         return time.monotonic() + (self._watch_s or 0.0)
 
-    def _index(self, found: Iterator[Found] | None) -> None:
+    def _index(self, found: Sequence[Found] | None) -> None:
         self._idle.clear()
         options = Options(
             digest=self._digest, bus=self._bus, pool=self._pool, is_stopped=self._stopped.is_set, found=found
