@@ -315,3 +315,43 @@ def test_live_rows_arrive_over_http(url, local):
     with Connection.to_url(url) as anyone:
         event = next(iter(anyone.events("/live", {"format": "events", "start": "2"})))
         assert json.loads(event.data) == {"row": 2, "value": [2.0, 0.5]}
+
+
+@pytest.mark.slow
+def test_500_idle_listeners_hold_no_thread_and_leave_small_reads_quick(url, local):
+    import socket
+    import statistics
+    import time
+    from urllib.parse import urlsplit
+
+    local.append("live", 1.0)
+    place = urlsplit(url)
+
+    def median_read():
+        with Connection.to_url(url) as anyone:
+            times = []
+            for _ in range(300):
+                started = time.perf_counter()
+                anyone.get_bytes("/numbers")
+                times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    before, threads = median_read(), threading.active_count()
+    listeners = []
+    for _ in range(500):
+        listener = socket.create_connection((place.hostname, place.port))
+        listener.sendall(b"GET /live?format=events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        listener.settimeout(20)
+        listeners.append(listener)
+    for listener in listeners:
+        received = b""
+        while b'"row":0' not in received:
+            received += listener.recv(4096)
+    assert threading.active_count() <= threads + 1
+    assert median_read() <= 2 * before
+    local.append("live", 2.0)
+    for listener in listeners:
+        received = b""
+        while b'"row":1' not in received:
+            received += listener.recv(4096)
+        listener.close()
