@@ -237,6 +237,9 @@ def test_files_behind_nodes_are_told_with_their_digests(client, lab):
 def test_files_are_exported_as_they_are(client, lab, tmp_path):
     (path,) = client["table.csv"].raw_export(tmp_path / "out")
     assert path.read_bytes() == (lab / "table.csv").read_bytes()
+    own, linked = client["runs/scan.nxs"].raw_export(tmp_path / "scan")
+    assert (own, linked) == (tmp_path / "scan" / "scan.nxs", tmp_path / "scan" / "ext" / "raw.h5")
+    assert own.read_bytes() == (lab / "runs" / "scan.nxs").read_bytes()
     written = client["many"].raw_export(tmp_path / "many")
     assert len(written) == 12
     assert {path.name for path in written} == {f"{number:02}.json" for number in range(12)}
@@ -263,6 +266,17 @@ def test_nodes_show_themselves(client):
     for node in (client, client["table.csv"], client[f"{DATA}/image"], client["notes.txt"]):
         assert node._repr_html_().startswith("<div>")
         assert node.key in repr(node)
+
+
+def test_a_file_without_structure_is_not_converted(client, tmp_path):
+    with pytest.raises(NotAcceptableError, match="raw_export"):
+        client["notes.txt"].export(tmp_path / "a.csv")
+
+
+def test_a_local_node_is_named_for_ever(lab):
+    with from_catalog(lab) as client:
+        uid = client.session.uid
+        assert client["runs/scan.nxs"].uri == f"holdfast:{uid}/catalog/runs/scan.nxs"
 
 
 def test_a_malformed_query_is_an_error_of_ours(client):

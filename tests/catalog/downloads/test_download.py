@@ -97,6 +97,13 @@ def test_one_node_of_a_file_brings_the_file(client, lab, tmp_path):
     np.testing.assert_array_equal(local["runs/scan.nxs/entry/data/image"][1, ::-2], IMAGE[1, ::-2])
 
 
+def test_a_column_brings_its_table(client, tmp_path):
+    download(client["table.csv"]["x"], tmp_path / "stuff")
+    local = from_catalog(tmp_path / "stuff")
+    assert all_keys(local) == ["table.csv"]
+    assert list(local["table.csv"]["x"]) == [1, 2, 3]
+
+
 def test_linked_files_travel_to_where_the_link_finds_them_and_absent_ones_are_told(client, tmp_path):
     report = download(client["runs/scan.nxs"], tmp_path / "stuff")
     assert report.ok

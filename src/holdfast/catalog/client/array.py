@@ -38,7 +38,7 @@ class ArrayNode(Node):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
+        """The length of each axis."""
         return self._layout.shape
 
     @property

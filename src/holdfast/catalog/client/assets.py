@@ -5,19 +5,27 @@ Names that come from a server become paths only through ``paths``.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Self
 
 from holdfast.catalog.client.session import Pairs, Path, Session
-from holdfast.errors import BulkError, HoldfastError, InvalidInputError, MissingFileError, ServerError
+from holdfast.errors import (
+    BulkError,
+    ForbiddenError,
+    HoldfastError,
+    InvalidInputError,
+    MissingFileError,
+    ServerError,
+)
 from holdfast.files import make_directories, open_atomic
 from holdfast.hashing import Digest
 from holdfast.paths import join, parse_key
 from holdfast.types import Durability, Json, PathLike
 
-__all__ = ["Asset", "export", "fetch", "fetch_asset", "manifest"]
+__all__ = ["Asset", "export", "fetch", "fetch_asset", "linked_place", "manifest"]
 _LINKS = frozenset({"external", "virtual", "storage"})
 
 
@@ -90,6 +98,36 @@ class Asset:
         return self.location.rstrip("/").rpartition("/")[2]
 
 
+def linked_place(own: Path, asset: Asset) -> Path:
+    """Return where a file looks for another that it refers to.
+
+    Parameters
+    ----------
+    own : tuple of str
+        Where the file that refers lies.
+    asset : Asset
+        The file that it refers to, with its `link`.
+
+    Returns
+    -------
+    tuple of str
+        Counted from the directory of `own`; an absolute name is looked for there by its last part.
+
+    Raises
+    ------
+    ForbiddenError
+        When that lies above the top.
+    """
+    link = asset.link or ""
+    name = posixpath.basename(link) if link.startswith("/") else link
+    found = posixpath.normpath(posixpath.join("/".join(own[:-1]), name))
+    if found == ".." or found.startswith(("../", "/")):
+        raise ForbiddenError(
+            f"{'/'.join(own)!r} refers to {link!r}, outside what is taken along; copy that file by hand"
+        )
+    return parse_key(found, "name of a linked file")
+
+
 def fetch(session: Session, path: Path, assets: Sequence[Asset], directory: PathLike) -> list[FilePath]:
     """Copy assets into a directory, and return the files that were written.
 
@@ -101,9 +139,10 @@ def fetch(session: Session, path: Path, assets: Sequence[Asset], directory: Path
     make_directories(directory)
     written: list[FilePath] = []
     failures: list[Exception] = []
+    own = next((asset.name for asset in assets if asset.link is None), "")
     for asset in assets:
         try:
-            written.extend(_fetch_one(session, path, asset, FilePath(directory)))
+            written.extend(_fetch_one(session, path, asset, FilePath(directory), own))
         except HoldfastError as error:
             failures.append(error)
     if failures:
@@ -113,18 +152,17 @@ def fetch(session: Session, path: Path, assets: Sequence[Asset], directory: Path
     return written
 
 
-def _fetch_one(session: Session, path: Path, asset: Asset, directory: FilePath) -> Iterator[FilePath]:
+def _fetch_one(
+    session: Session, path: Path, asset: Asset, directory: FilePath, own: str
+) -> Iterator[FilePath]:
     if asset.state == "missing":
-        raise MissingFileError(
-            f"the file {asset.location!r} is missing at {session.address}; restore it there"
-        )
-    if not asset.is_directory:
-        target = join(directory, [asset.name], "name of a file")
-        fetch_asset(session, path, asset, target)
-        yield target
-        return
-    for parts in manifest(session, path, asset):
-        target = join(directory, parts, "name of a file")
+        if asset.link is not None:
+            return  # it was absent already
+        raise MissingFileError(f"{asset.location!r} is missing at {session.address}; restore it there")
+    inside = manifest(session, path, asset) if asset.is_directory else [()]
+    place = (asset.name,) if asset.link is None else linked_place((own,), asset)
+    for parts in inside:
+        target = join(directory, parts or place, "name of a file")
         make_directories(target.parent)
         fetch_asset(session, path, asset, target, relative="/".join(parts))
         yield target

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 
 from holdfast.catalog.client.node import Node, make_node
-from holdfast.catalog.client.session import Session
+from holdfast.catalog.client.session import Path, Session
 from holdfast.catalog.routes import routes
 from holdfast.catalog.tree import Catalog
+from holdfast.database import ObjectName
 from holdfast.errors import InvalidInputError
 from holdfast.http.auth import Access
 from holdfast.http.client import Connection
@@ -17,7 +18,7 @@ from holdfast.http.routing import Mount
 from holdfast.paths import is_url, local_path
 from holdfast.types import PathLike
 
-__all__ = ["from_catalog"]
+__all__ = ["LocalSession", "from_catalog"]
 
 
 def from_catalog(catalog: PathLike, readable_storage: Sequence[PathLike] | None = None) -> Node:
@@ -47,7 +48,7 @@ def from_catalog(catalog: PathLike, readable_storage: Sequence[PathLike] | None 
     if isinstance(catalog, str) and is_url(catalog):
         raise InvalidInputError(f"{catalog!r} is a URL; open it with from_uri")
     storage = None if readable_storage is None else tuple(_absolute(path) for path in readable_storage)
-    session = _opened(_absolute(catalog), storage)
+    session = LocalSession(_absolute(catalog), storage)
     return make_node(session, (), session.item(()))
 
 
@@ -56,12 +57,27 @@ def _absolute(path: PathLike) -> str:
     return os.path.abspath(local_path(path))
 
 
-def _opened(path: str, storage: tuple[str, ...] | None) -> Session:
-    catalog = Catalog.open(path, readable_storage=storage, read_only=True)
-    site = Site([Mount("/api/v1", routes(catalog))], access=Access.open())
+class LocalSession(Session):
+    """Hold what all nodes of a catalog of this machine share: its routes, its database and its open files.
 
-    def release() -> None:
-        site.close()
-        catalog.close()
+    Parameters
+    ----------
+    path : str
+        The ``catalog.db`` or directory, absolute.
+    storage : tuple of str or None
+        Where the files lie.
+    """
 
-    return Session(Connection.to_site(site), _opened, (path, storage), release)
+    def __init__(self, path: str, storage: tuple[str, ...] | None) -> None:
+        self._catalog = Catalog.open(path, readable_storage=storage, read_only=True)
+        self._site = Site([Mount("/api/v1", routes(self._catalog))], access=Access.open())
+        super().__init__(Connection.to_site(self._site), LocalSession, (path, storage))
+
+    def uri(self, path: Path) -> str:
+        """Return the name of a node, which means the same in every copy of the catalog."""
+        return str(ObjectName(self._catalog.uid, "catalog", path))
+
+    def close(self) -> None:
+        """Give back open files and the database; a second time does nothing."""
+        self._site.close()
+        self._catalog.close()

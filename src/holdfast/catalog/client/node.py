@@ -12,7 +12,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 from holdfast.catalog.client.assets import Asset, export, fetch
 from holdfast.catalog.client.html import described
 from holdfast.catalog.client.session import Pairs, Path, Session
-from holdfast.errors import HoldfastError, InvalidInputError, MissingFileError, ServerError
+from holdfast.errors import (
+    HoldfastError,
+    InvalidInputError,
+    MissingFileError,
+    NotAcceptableError,
+    ServerError,
+)
 from holdfast.hashing import hash_bytes
 from holdfast.types import Json, PathLike
 
@@ -236,8 +242,15 @@ class BytesNode(Node):
             own.digest.check(hash_bytes(data, own.digest.algorithm), f"file {own.location!r}")
         return data
 
-    def _summary(self) -> str:
-        return f" {self._attributes.get('metadata', {}).get('media_type', '')}".rstrip()
+    def export(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+        """Refuse: there is no structure that another format could hold; `raw_export` copies the file.
+
+        Raises
+        ------
+        NotAcceptableError
+            Always.
+        """
+        raise NotAcceptableError(f"{self!r} has no structure to convert; raw_export copies it as it is")
 
 
 def make_node(session: Session, path: Path, item: Mapping[str, Json]) -> Node:

@@ -41,19 +41,12 @@ class Session:
         Makes an equal session from `arguments`, in another process too.
     arguments : tuple
         The address; never a key.
-    release : callable, optional
-        Gives back what was opened for this session beside the connection.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        reopen: Callable[..., Session],
-        arguments: tuple[Any, ...],
-        release: Callable[[], object] | None = None,
+        self, connection: Connection, reopen: Callable[..., Session], arguments: tuple[Any, ...]
     ) -> None:
         self.connection = connection
-        self._release = release
         self._reopen = reopen
         self._arguments = arguments
 
@@ -64,11 +57,8 @@ class Session:
         return f"<Session {self._arguments[0]}>"
 
     def close(self) -> None:
-        """Close the connection and what else was opened; a second time does nothing."""
+        """Close the connections; a second time does nothing."""
         self.connection.close()
-        release, self._release = self._release, None
-        if release is not None:
-            release()
 
     @property
     def address(self) -> str:

@@ -7,13 +7,12 @@ Every name comes from a server and is checked here.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from holdfast.catalog.client.assets import Asset
+from holdfast.catalog.client.assets import Asset, linked_place
 from holdfast.catalog.client.session import Path
-from holdfast.errors import ConflictError, ForbiddenError
+from holdfast.errors import ConflictError
 from holdfast.paths import parse_key
 from holdfast.types import Json
 
@@ -94,7 +93,7 @@ def place(nodes: Mapping[Path, Json], manifest: Callable[[Path, Asset], Sequence
         own = next((owners[asset.id] for asset in assets if asset.link is None), None)
         for asset in assets:
             if asset.link is not None:
-                _put(placing, path, asset, _linked_place(own or path, asset), [()])
+                _put(placing, path, asset, linked_place(own or path, asset), [()])
     _refuse_files_as_directories(placing.files)
     return placing
 
@@ -110,18 +109,6 @@ def _own_place(path: Path, asset: Asset, *, alone: bool) -> Path:
     if asset.is_directory or (alone and path and asset.name == path[-1]):
         return key
     return *key, *parse_key(asset.name, "name of a file")
-
-
-def _linked_place(own: Path, asset: Asset) -> Path:
-    """Return where a file looks for another: from its own directory; absolute names by their last part."""
-    link = asset.link or ""
-    name = posixpath.basename(link) if link.startswith("/") else link
-    found = posixpath.normpath(posixpath.join("/".join(own[:-1]), name))
-    if found == ".." or found.startswith(("../", "/")):
-        raise ForbiddenError(
-            f"{'/'.join(own)!r} refers to {link!r}, outside what is downloaded; it cannot be taken along"
-        )
-    return parse_key(found, "name of a linked file")
 
 
 def _contents(

@@ -49,10 +49,16 @@ def select(source: Node) -> Selection:
     whole: set[Path] = set()
     for path, item in _asked_for(source):
         found[path] = item
-        if item["attributes"]["structure_family"] == "container" and not _is_below(path, whole):
+        if _family(item) == "container" and not _is_below(path, whole):
             whole.add(path)
             found.update(_below(source.session, path, item))
-    return Selection(_with_parents(source.session, found), frozenset(whole))
+    nodes = _with_parents(source.session, found)
+    columns = {path for path in nodes if path and _family(nodes[path[:-1]]) == "table"}
+    return Selection({path: item for path, item in nodes.items() if path not in columns}, frozenset(whole))
+
+
+def _family(item: Json) -> Json:
+    return item["attributes"]["structure_family"]
 
 
 def _asked_for(source: Node) -> Iterator[tuple[Path, Json]]:
@@ -75,7 +81,7 @@ def _below(session: Session, path: Path, item: Json) -> Iterator[tuple[Path, Jso
     # A Tiled server searches its database only; what lies inside files it lists but does not search.
     for child, description in _entries(container):
         yield child, description
-        if description["attributes"]["structure_family"] == "container":
+        if _family(description) == "container":
             yield from _below(session, child, description)
 
 

@@ -54,9 +54,7 @@ class Staging:
 
     def __init__(self, destination: FilePath, name: str) -> None:
         self.destination = destination
-        self.path = (
-            destination.parent / f".{destination.name[:200]}.{hash_bytes(name.encode()).hex[:12]}.part"
-        )
+        self.path = destination.parent / f".{destination.name[:50]}.{hash_bytes(name.encode()).hex[:12]}.part"
         self.earlier = _earlier(destination, name)
 
     @property
