@@ -200,7 +200,7 @@ def test_a_full_disk_keeps_all_rows_and_goes_on_when_there_is_room(tmp_path):
         count = 1
         with contextlib.suppress(StorageFullError):
             while count < 5000:
-                record.append("rows", np.full(128, count))
+                record.append("rows", np.full(128, float(count)))
                 count += 1
         assert 10 < count < 5000
         for action in (lambda: record.compact("rows"), lambda: record.__setitem__("rows", np.zeros(10**6))):
@@ -208,7 +208,7 @@ def test_a_full_disk_keeps_all_rows_and_goes_on_when_there_is_room(tmp_path):
                 action()
         assert [int(row[0]) for row in record["rows"]] == list(range(count))
         filler.unlink()
-        assert record.append("rows", np.full(128, count)) == count
+        assert record.append("rows", np.full(128, float(count))) == count
         record.compact()
         assert [int(row[0]) for row in record["rows"]] == list(range(count + 1))
         assert not [path for path in os.listdir(record.path) if files.is_temporary(path)]

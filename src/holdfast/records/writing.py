@@ -14,7 +14,15 @@ from blake3 import blake3
 
 from holdfast.errors import InvalidInputError, NotFoundError
 from holdfast.files import build_directory, make_directories, open_atomic, os_errors
-from holdfast.formats.sealed import SUFFIX, SealedView, Values, locked_directory, values_of, write
+from holdfast.formats.sealed import (
+    SUFFIX,
+    SealedView,
+    Values,
+    locked_directory,
+    sync_content,
+    values_of,
+    write,
+)
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.records import sidecars
 from holdfast.records.foreign import open_array
@@ -128,7 +136,7 @@ def copy_file(
             sidecars.verify(source, source)  # raises, unless the source was replaced meanwhile
             raise NotFoundError(f"{source} was replaced while it was copied; try again")
         if durability != "os":
-            os.fsync(out.fd)
+            sync_content(out)
         sidecar = sidecars.publish(target, digests, durability)
         with locked_directory(os.path.dirname(target)) if before else nullcontext():
             if before:

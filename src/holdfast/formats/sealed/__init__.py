@@ -23,7 +23,7 @@ from holdfast.formats.sealed.entry import (
 )
 from holdfast.formats.sealed.fold import compact, values_of
 from holdfast.formats.sealed.keys import key_bytes
-from holdfast.formats.sealed.publish import delete, locked_directory, present_log, write
+from holdfast.formats.sealed.publish import delete, locked_directory, present_log, sync_content, write
 from holdfast.formats.sealed.rows import NewRows, as_rows
 from holdfast.formats.sealed.sweeper import sweep_logs
 from holdfast.formats.sealed.values import Values, prepare
@@ -50,6 +50,7 @@ __all__ = [
     "prepare",
     "present_log",
     "sweep_logs",
+    "sync_content",
     "try_open",
     "values_of",
     "write",

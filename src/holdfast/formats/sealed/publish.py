@@ -10,8 +10,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import AlreadyExistsError
-from holdfast.files import AtomicWriter, Lock, open_atomic, remove, sync_directory, write_atomic
+from holdfast.errors import AlreadyExistsError, SharedFileSystemError
+from holdfast.files import (
+    AtomicWriter,
+    Lock,
+    file_system,
+    open_atomic,
+    os_errors,
+    remove,
+    require_writer,
+    sync_directory,
+    write_atomic,
+)
 from holdfast.formats.sealed.base import quick_uid
 from holdfast.formats.sealed.entry import log_path
 from holdfast.formats.sealed.keys import KeyIndex
@@ -30,8 +40,11 @@ __all__ = [
     "nothing",
     "present_log",
     "replace_base",
+    "sync_content",
     "write",
 ]
+
+_LOCK_NAME = "_holdfast.lock"
 
 
 def nothing() -> None:
@@ -52,11 +65,26 @@ def locked_directory(directory: str) -> Iterator[None]:
     NotFoundError
         When it is gone.
     """
+    place = directory
+    if file_system(directory).kind == "shared":
+        # Whole publications need no lock there, and directories cannot bear one: the one writing host has a file.
+        if not _is_writer(directory):
+            yield
+            return
+        place = os.path.join(directory, _LOCK_NAME)
     while True:
-        with Lock(directory, create=False) as held:
+        with Lock(place, create=place != directory) as held:
             if held.is_current():
                 yield
                 return
+
+
+def _is_writer(directory: str) -> bool:
+    try:
+        require_writer(directory, "lock")
+    except SharedFileSystemError:
+        return False
+    return True
 
 
 def write(
@@ -118,17 +146,29 @@ def replace_base(
         Called under the directory's lock; what it raises stops the publication.
     """
     if durability != "os":
-        os.fsync(out.fd)  # before the lock: others of this directory need not wait for the device
+        sync_content(out)  # before the lock: others of this directory need not wait for the device
     directory = os.path.dirname(path)
     with locked_directory(directory):
         before()
         log = present_log(path)
         if log is not None:
-            os.fsync(out.fd)
+            sync_content(out)
         out.publish()
         if log is not None:
             sync_directory(directory)  # a log goes only when its base is gone for good
             remove(log, missing_ok=True, durability="os")
+
+
+def sync_content(out: AtomicWriter) -> None:
+    """Wait until what was written so far is on the disk.
+
+    Raises
+    ------
+    StorageFullError, StorageError
+        When the disk is full or fails.
+    """
+    with os_errors(out.path, "write"):
+        os.fsync(out.fd)
 
 
 def present_log(path: str) -> str | None:
@@ -197,7 +237,7 @@ def create(path: str, rows: NewRows, key: bytes, before: Callable[[], None] = no
     try:
         with open_atomic(path, replace=False) as out:
             write_sealed(out, rows.values, Role(uid, uid, log=True, keys=keys.to_bytes()))
-            os.fsync(out.fd)
+            sync_content(out)
             # Just before its base: the sweeper takes an old log without base for a left-over.
             new_log(path, uid, rows.count, _row_bytes(rows.values))
             with locked_directory(os.path.dirname(path)):
