@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
-from holdfast.files import sync_tree
+from holdfast.files import make_directories, remove, sync_tree
 from holdfast.formats.sealed import SUFFIX, Appends, NewRows, Values, compact, key_bytes, write
 from holdfast.journal import Journal
 from holdfast.records.names import kind_of
@@ -74,7 +74,7 @@ def transaction(session: Session) -> Iterator[None]:
     name = f"staged-{secrets.token_hex(8)}"
     with _journal(session.root).begin("changes", {"staging": name}) as journaled:
         staging = Staging(session.root, os.path.join(session.root, STAGING, name))
-        os.mkdir(staging.directory)
+        make_directories(staging.directory)
         session.staging = staging
         try:
             yield
@@ -153,7 +153,7 @@ class Staging:
             self._put_file(step, path, what, content)
         else:
             step["action"] = "directory"
-            os.mkdir(path)
+            make_directories(path)
             fill(path, content, what)
         self._steps[parts] = step
 
@@ -242,6 +242,6 @@ def _delete_plain(path: str) -> None:
     if kind == "directory":
         delete_tree(path)
     elif kind is not None:
-        os.unlink(path + SUFFIX if kind == "array" else path)
+        remove(path + SUFFIX if kind == "array" else path, durability="os")
     else:
         raise NotFoundError(f"no entry {path}")

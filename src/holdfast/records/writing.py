@@ -225,7 +225,7 @@ def copy_entries(source: str, target: str, what: str) -> None:
         old, new = os.path.join(source, name), os.path.join(target, name)
         kind = kind_of(old)
         if kind == "directory":
-            os.mkdir(new)
+            make_directories(new)
             copy_entries(old, new, f"{what}/{name}")
         elif kind is not None:
             _copy_entry(old, new, kind == "array")

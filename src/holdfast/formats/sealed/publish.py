@@ -67,7 +67,7 @@ def locked_directory(directory: str) -> Iterator[None]:
     """
     place = directory
     if file_system(directory).kind == "shared":
-        # Whole publications need no lock there; the one writing host has a file, for directories cannot bear one.
+        # Whole publications need no lock there, and directories bear none: the one writing host has a file.
         if not _is_writer(directory):
             yield
             return
