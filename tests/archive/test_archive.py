@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from holdfast.archive import AddedEvent, Archive, Entry
+from holdfast.archive.adding import Wanted
+from holdfast.archive.entries import Place
 from holdfast.errors import AlreadyPresentException, InvalidInputError, InvalidTypeError
 from holdfast.events import bus
 from holdfast.queries import Key
@@ -288,3 +290,30 @@ def test_check_beside_a_writer_finds_nothing(archive, file):
     checker.join()
     assert reports
     assert all(report.ok for report in reports), next(str(report) for report in reports if not report.ok)
+
+
+def test_source_of_any_name_has_its_origin_recorded(archive, tmp_path):
+    directory = os.path.join(os.fsencode(tmp_path), b"\xff\xfe")
+    os.mkdir(directory)
+    path = os.path.join(directory, b"source")
+    with open(path, "wb") as file:
+        file.write(b"x")
+    archive.add_file("S1", "Prod0", os.fsdecode(path))
+    [entry] = archive.entries()
+    assert entry.origin.endswith("/\\udcff\\udcfe/source")
+    assert archive.check().ok
+
+
+@pytest.mark.parametrize("name", ["", "\udcff", "a\nb", "\0"])
+def test_name_of_an_archive_is_printable_text(tmp_path, name):
+    with pytest.raises(InvalidInputError, match="name"):
+        Archive.create(tmp_path / "x", name)
+    assert not (tmp_path / "x").exists()
+
+
+def test_one_place_cannot_be_given_twice_at_once(archive, file):
+    path = file()
+    twice = [Wanted(Place.of("S1", "Prod0", "same"), path)] * 2
+    with pytest.raises(InvalidInputError, match="2 times"):
+        archive.add_all(twice)
+    assert archive.entries() == []

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from holdfast.errors import (
     AlreadyExistsError,
     AlreadyPresentException,
     HashError,
+    InvalidInputError,
     MissingFileError,
     NotFoundError,
 )
@@ -122,6 +124,7 @@ class Adder:
         AlreadyPresentException, ChangedError, HashError, InvalidInputError, NotFoundError, StorageError
             See `Archive.add_file`; nothing was added then.
         """
+        _refuse_twins(wanted)
         self._manifest.open_for_writing()
         self._writer.mark()
         while True:
@@ -193,8 +196,8 @@ class _Batch:
             made = self._made_directories(os.path.join(self._root, os.path.dirname(place.path)))
             row = EntryRow(
                 *(place.event, place.production, place.name, wanted.uuid or uuid.uuid4().hex, source.size),
-                *("", "", None, wanted.added_at or now()),
-                *(wanted.origin or os.path.abspath(source.path), wanted.who or self._who),
+                *("", "", None, _plain(wanted.added_at or now())),
+                *(_plain(wanted.origin or os.path.abspath(source.path)), _plain(wanted.who or self._who)),
             )
             self._published.append(_Published(row, place, made))
             digests = self._copy(source, row.uuid, wanted)
@@ -287,6 +290,18 @@ class _Batch:
         except NotFoundError:
             return False
         return True
+
+
+def _refuse_twins(wanted: Sequence[Wanted]) -> None:
+    places = Counter(each.place for each in wanted)
+    for place, count in places.items():
+        if count > 1:
+            raise InvalidInputError(f"{place.path} is given {count} times; give each file a name of its own")
+
+
+def _plain(text: str) -> str:
+    """Write what is no UTF-8, as in the name of a source, so that a database can hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _remove_empty(directories: list[str]) -> None:

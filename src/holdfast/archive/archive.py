@@ -55,8 +55,8 @@ class LocalArchive(Archive):
     @classmethod
     def make(cls, root: PathLike, name: str) -> LocalArchive:
         """Make a new archive; see `Archive.create`."""
-        if not isinstance(name, str) or not name:
-            raise InvalidInputError("an archive needs a name, which must be text; give one")
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise InvalidInputError(f"an archive needs a name of printable text, not {name!r}; give one")
         path = os.path.abspath(local_path(root))
         with files.os_errors(path, "make an archive in"):
             made = _made_root(path)
