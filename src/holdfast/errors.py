@@ -51,6 +51,7 @@ __all__ = [
     "TimeLimitError",
     "TooLargeError",
     "TransportError",
+    "UnexpectedHashError",
     "UnreadableError",
     "UnsupportedMediaError",
     "classes",
@@ -280,6 +281,13 @@ class HashError(HoldfastError, OSError):
     """Say that bytes do not have the digest that was recorded for them."""
 
     code = "hash"
+
+
+class UnexpectedHashError(HashError):
+    """Say that bytes are sound, and not those that the caller expects."""
+
+    code = "unexpected-hash"
+    status = 412
 
 
 class MalformedHashError(InvalidInputError, HashError):

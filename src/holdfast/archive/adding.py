@@ -30,6 +30,7 @@ from holdfast.errors import (
     InvalidInputError,
     MissingFileError,
     NotFoundError,
+    UnexpectedHashError,
 )
 from holdfast.hashing import Digest, MultiHasher, copy_hashed
 from holdfast.types import PathLike
@@ -323,8 +324,14 @@ def _path_of(root: str, entry: Entry) -> str:
 def _checked(hasher: MultiHasher, wanted: Wanted) -> dict[str, Digest]:
     found = hasher.digests()
     for digest in wanted.expected:
-        if digest.algorithm in found:
-            digest.check(found[digest.algorithm], os.fspath(wanted.path))
+        actual = found.get(digest.algorithm, digest)
+        if actual != digest:
+            raise UnexpectedHashError(
+                f"{os.fspath(wanted.path)} is not what it should be: expected {digest}, found {actual}; "
+                "nothing was added, send or copy it again",
+                expected=str(digest),
+                found=str(actual),
+            )
     return found
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, Self
 
 from holdfast import queries
 from holdfast.archive.entries import Entry
-from holdfast.errors import HashError, InvalidInputError, MalformedHashError
+from holdfast.errors import InvalidInputError, MalformedHashError, UnexpectedHashError
 from holdfast.events import Event
 from holdfast.hashing import Digest
 from holdfast.paths import is_url
@@ -306,7 +306,7 @@ class Archive:
         MissingFileError
             There is one, and its file is gone.
         HashError
-            Its bytes are not those that were recorded, or not those that were expected.
+            Its bytes are not those that were recorded; `UnexpectedHashError`: not those that were expected.
         MalformedHashError
             The expected digest cannot be read; a `HashError` and an `InvalidInputError`.
         """
@@ -448,13 +448,13 @@ def check_expected(entry: Entry, found: Mapping[str, Digest], expected: list[Dig
 
     Raises
     ------
-    HashError
+    UnexpectedHashError
         None is; both digests are named.
     """
     if any(found[digest.algorithm] == digest for digest in expected):
         return
     actual = found[expected[0].algorithm]
-    raise HashError(
+    raise UnexpectedHashError(
         f"{entry.place.path} is not what you expect: expected {expected[0]}, recorded {actual}; "
         "check which version of the file you mean",
         expected=str(expected[0]),
