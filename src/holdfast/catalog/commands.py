@@ -218,7 +218,12 @@ def download(
     if where:
         source = _found(_container(source), where)
     found = download_nodes(source, destination, workers=workers)
-    raise typer.Exit(console.report(found, as_json=as_json))
+    if as_json:
+        console.fields(found.to_dict(), as_json=True)
+        return
+    for text in found.notes:
+        console.note(text)
+    console.line(f"{found.checked} files arrived in {destination}")
 
 
 @app.command()
