@@ -360,3 +360,11 @@ def test_free_facts_are_kept(database):
         tx.note("origin", "holdfast")
     assert database.fact("origin") == "holdfast"
     assert database.fact("other") is None
+
+
+def test_counts_are_remembered_only_while_nothing_is_committed(database):
+    add(database, *(NewNode(f"n{n}", "bytes", {"k": 1}) for n in range(5)))
+    with Database(database.path) as other:
+        for size in (5, 6, 7):
+            assert [database.nodes.search(ROOT, Key("k") == 1, limit=1).count for _ in range(3)] == [size] * 3
+            add(other, NewNode(f"more{size}", "bytes", {"k": 1}))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from holdfast.database.leaves import Leaf, LeafMaker, Range, spec_leaf
+from holdfast.database.leaves import Leaf, LeafMaker, Range, Row, spec_leaf
 from holdfast.database.scopes import Fragment, Scope, all_of, any_of, negated
 from holdfast.queries import (
     And,
@@ -92,7 +92,7 @@ class Compiler:
     scope: Scope
     _leaves: dict[tuple[int, bool], tuple[Query, Leaf]] = field(default_factory=dict)
 
-    def condition(self, query: Query, *, up: bool, probe: bool = False) -> Fragment:
+    def condition(self, query: Query, *, up: bool, probe: bool = False, row: Row | None = None) -> Fragment:
         """Return the condition that the node ``n`` matches.
 
         Parameters
@@ -103,6 +103,8 @@ class Compiler:
             True for a superset of the hits, False for a subset.
         probe : bool, default False
             Test each node by look-ups where that can be, for plans in which few nodes are tested.
+        row : Row, optional
+            ``n`` is a row of a path itself, the only one that the node has there.
 
         Returns
         -------
@@ -112,15 +114,16 @@ class Compiler:
         if isinstance(query, And):
             query = And(*_with_ranges(list(query.queries)))
         if isinstance(query, And | Or):
-            parts = [self.condition(each, up=up, probe=probe) for each in query.queries]
+            parts = [self.condition(each, up=up, probe=probe, row=row) for each in query.queries]
             return all_of(parts) if isinstance(query, And) else any_of(parts)
         if isinstance(query, Not):
-            return negated(self.condition(query.query, up=not up, probe=probe))
+            return negated(self.condition(query.query, up=not up, probe=probe, row=row))
         rewritten = _in_simpler_terms(query)
         if rewritten is not None:
-            return self.condition(rewritten, up=up, probe=probe)
+            return self.condition(rewritten, up=up, probe=probe, row=row)
         leaf = self._leaf(query, up=up)
-        return (leaf.probe() if probe else None) or leaf.member(self.scope)
+        test = leaf.of_row(row) if row is not None else None
+        return test or (leaf.probe() if probe else None) or leaf.member(self.scope)
 
     def source(self, query: Query) -> Fragment | None:
         """Return a SELECT of ``id, parent`` of a superset of the hits, for queries that are sets of rows.

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from holdfast.database.columns import column_test
 from holdfast.database.flatten import LONG, MARKER, MAX_TEXT, image
@@ -43,12 +43,19 @@ from holdfast.queries.values import LIST, NUMBER, TEXT
 from holdfast.queries.words import phrases
 from holdfast.types import Json
 
-__all__ = ["Leaf", "LeafMaker", "Range", "spec_leaf"]
+__all__ = ["Leaf", "LeafMaker", "Range", "Row", "spec_leaf"]
 
 _BEYOND = 2**63
 _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _FEW = 20
 _MOST_WAYS = 64
+
+
+class Row(NamedTuple):
+    """Say that conditions are about a row of a path itself, and whether they only filter a walk along it."""
+
+    path: int
+    is_filter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,17 @@ class Leaf:
             for row in self.rows
         ]
         return self._any(tests)
+
+    def of_row(self, row: Row) -> Fragment | None:
+        """Return the condition that the row ``n`` of a path matches; None when other rows must be asked."""
+        start = f"path = {row.path} AND "
+        if not self.rows or not all(each.text.startswith(start) for each in self.rows):
+            return None
+        texts = [each.text.removeprefix(start) for each in self.rows]
+        if row.is_filter:
+            # A plus keeps a column out of the choice of an index.
+            texts = [text.replace("kind ", "+kind ").replace("value ", "+value ") for text in texts]
+        return self._any([f"({text})" for text in texts])
 
     def _any(self, tests: list[str]) -> Fragment:
         if not tests:

@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from holdfast.database.assets import ASSET_COLUMNS, asset_row
 from holdfast.database.connection import SqliteFile
 from holdfast.database.facets import Facets, facets
+from holdfast.database.opening import MEMORY
 from holdfast.database.paging import Window
 from holdfast.database.records import AssetRow, NodeRow, Page, RevisionRow, SourceRow
 from holdfast.database.scopes import Scope
@@ -26,6 +27,8 @@ from holdfast.queries import And, Query
 __all__ = ["Nodes"]
 
 _EVERYTHING = And()
+_MOST_COUNTS = 1000
+_Counted = tuple[Hashable, int, bool, Query]
 _SELECT = f"SELECT {NODE_COLUMNS} FROM nodes n LEFT JOIN structures s ON s.id = n.structure"
 
 
@@ -40,6 +43,7 @@ class Nodes:
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
+        self._counts: dict[_Counted, int] = {}
 
     def lookup(self, path: Sequence[str], start: int = ROOT) -> NodeRow:
         """Return the node at a path.
@@ -151,17 +155,29 @@ class Nodes:
         TimeLimitError
             For a regular expression that takes too long.
         """
-        window, scope = Window(limit, offset, cursor), Scope(parent, deep)
+        window, scope, order = Window(limit, offset, cursor), Scope(parent, deep), order_of(sort)
+        wanted = _EVERYTHING if query is None else query
+        key = (self._file.change(), parent, deep, wanted)
         with self._file.read() as connection:
-            return search_nodes(
-                connection,
-                scope,
-                _EVERYTHING if query is None else query,
-                order_of(sort),
-                window,
-                count=count,
-                keys_only=keys_only,
-            )
+            known = self._counted(connection, key) if count else None
+            total = count if known is None else known
+            page = search_nodes(connection, scope, wanted, order, window, count=total, keys_only=keys_only)
+        if count and known is None:
+            self._remember(key, page.count)
+        return page
+
+    def _counted(self, connection: sqlite3.Connection, key: _Counted) -> int | None:
+        """Return a count from before, if what is read now is the very state that was counted."""
+        if key not in self._counts or self._file.path == MEMORY:
+            return None
+        # The first statement fixes the state; if nobody committed since the key was made, it is the same.
+        connection.execute("SELECT 1 FROM about LIMIT 1").fetchone()
+        return self._counts.get(key) if self._file.change() == key[0] else None
+
+    def _remember(self, key: _Counted, count: int) -> None:
+        if len(self._counts) >= _MOST_COUNTS:
+            self._counts.clear()
+        self._counts[key] = count
 
     def count(self, parent: int, query: Query | None = None, *, deep: bool = False) -> int:
         """Return the exact number of hits; see `search`."""

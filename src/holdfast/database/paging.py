@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.database.flatten import MARKER, image
+from holdfast.database.leaves import Row
 from holdfast.database.pathways import cut_paths, find_paths
 from holdfast.database.planning import Plan
 from holdfast.database.scopes import Scope
@@ -65,10 +66,11 @@ def hit_ids(connection: sqlite3.Connection, scope: Scope, found: Plan) -> list[i
 
 
 _MANY = 500
+_MOST = 20
 _BY_METADATA = 2000
 _IMAGES = (
-    "SELECT node AS id, parent, kind, value FROM node_values "
-    "WHERE parent{test} AND path = {path} AND kind < {marker}"
+    "SELECT node AS id, parent, path, kind, value FROM node_values "
+    "WHERE parent{test} AND path = {path} AND +kind < {marker}"
 )
 Place = Any
 
@@ -190,30 +192,42 @@ class Pager:
         ids = [node for node, _ in rows[: self.window.limit]]
         return ids, rows[self.window.limit - 1][1] if len(rows) == wanted else None
 
-    def _filtered(self, path: int) -> str:
+    def _filtered(self, path: int, *, walked: bool) -> tuple[str, tuple[object, ...]]:
+        """Return the rows of a path that belong to hits, and the values of that condition."""
         images = _IMAGES.format(test=self.scope.test, path=path, marker=MARKER)
         if self._is_everything:
-            return f"FROM ({images}) n WHERE 1"
-        return (
-            f"FROM ({images}) n WHERE n.id IN (SELECT n.id FROM {self.found.origin} WHERE {self.found.where})"
-        )
+            return f"FROM ({images}) n WHERE 1", ()
+        tests = self.found.tests(Row(path, walked)) if self._are_most() else None
+        if tests is not None:
+            return f"FROM ({images}) n WHERE {tests.text}", tests.values
+        hits = f"SELECT n.id FROM {self.found.origin} WHERE {self.found.where}"
+        return f"FROM ({images}) n WHERE n.id IN ({hits})", self.found.values
+
+    def _are_most(self) -> bool:
+        # Where many children are hits, each row of the index is tested; else the hits are gathered first.
+        children = "SELECT children FROM nodes WHERE id = ?1"
+        total = self.connection.execute(children, (self.scope.parent,)).fetchone()
+        limit = max(_MANY, (total[0] if total else 0) // _MOST)
+        some = f"SELECT count(*) FROM (SELECT 1 FROM {self.found.origin} WHERE {self.found.where} LIMIT ?)"
+        return bool(self._execute(some, limit).fetchone()[0] >= limit)
 
     def _present(self, path: int, place: Place, limit: int, offset: int) -> list[tuple[int, Place]]:
         after, values = "", ()
         if place is not None:
             after = f" AND (n.kind, n.value, n.id) {'<' if self.order.is_descending else '>'} (?, ?, ?)"
             values = (*place[0], place[-1])
-        rows = self._execute(
-            f"SELECT n.id, n.kind, n.value {self._filtered(path)}{after} "
-            f"ORDER BY n.kind {self._word}, n.value {self._word}, n.id {self._word} LIMIT ? OFFSET ?",
-            *values,
-            limit,
-            offset,
+        source, tested = self._filtered(path, walked=place is not None)
+        statement = (
+            f"{self.scope.prefix}SELECT n.id, n.kind, n.value {source}{after} "
+            f"ORDER BY n.kind {self._word}, n.value {self._word}, n.id {self._word} LIMIT ? OFFSET ?"
         )
+        rows = self.connection.execute(statement, (self.scope.parent, *tested, *values, limit, offset))
         return [(node, [[kind, value], node]) for node, kind, value in rows]
 
     def _count_present(self, path: int) -> int:
-        return int(self._execute(f"SELECT count(*) {self._filtered(path)}").fetchone()[0])
+        source, tested = self._filtered(path, walked=False)
+        statement = f"{self.scope.prefix}SELECT count(*) {source}"
+        return int(self.connection.execute(statement, (self.scope.parent, *tested)).fetchone()[0])
 
     def _missing(
         self, path: int | None, last: int | None, limit: int, offset: int
@@ -255,7 +269,7 @@ class Pager:
             paths = find_paths(self.connection, path, walk=False)
             known = _IMAGES.format(test=self.scope.test, path=paths[0][0] if paths else -1, marker=MARKER)
             rows = self.connection.execute(self.scope.prefix + known, (self.scope.parent,))
-            found.append({node: (kind, value) for node, _, kind, value in rows})
+            found.append({node: (kind, value) for node, _, _, kind, value in rows})
         return found
 
     def _images_of_metadata(self, ids: list[int]) -> list[Mapping[int, Image]]:

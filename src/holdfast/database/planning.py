@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.database.compiler import Compiler, conjuncts
+from holdfast.database.leaves import Row
 from holdfast.database.patterns import check_patterns, search
 from holdfast.database.scopes import Fragment, Scope
 from holdfast.errors import TooLargeError
@@ -44,12 +45,22 @@ class Plan:
         One for each ``?`` of both, without the scope's container.
     ids : list of int or None
         The hits themselves where they are known, ascending.
+    compiler, query : Compiler, Query or None
+        Where SQL alone decides: what can test nodes one by one, for a walk along the index of a sort key.
     """
 
     origin: str
     where: str
     values: tuple[object, ...]
     ids: list[int] | None = None
+    compiler: Compiler | None = None
+    query: Query | None = None
+
+    def tests(self, row: Row) -> Fragment | None:
+        """Return the condition that the node of a row ``n`` is a hit, by look-ups; None if unknown."""
+        if self.compiler is None or self.query is None:
+            return None
+        return self.compiler.condition(self.query, up=True, probe=True, row=row)
 
     @classmethod
     def of_ids(cls, ids: list[int]) -> Plan:
@@ -93,7 +104,8 @@ def plan(connection: sqlite3.Connection, scope: Scope, query: Query) -> Plan:
         return _driven(compiler, driver, parts)
     if exact:
         condition = compiler.condition(query, up=True)
-        return Plan("nodes n", f"n.parent{scope.test} AND {condition.text}", condition.values)
+        where = f"n.parent{scope.test} AND {condition.text}"
+        return Plan("nodes n", where, condition.values, None, compiler, query)
     return _sandwiched(compiler, everything, query)
 
 
@@ -123,7 +135,8 @@ def _size(compiler: Compiler, source: Fragment) -> int:
 def _driven(compiler: Compiler, driver: _Driver, parts: list[Query]) -> Plan:
     rest = And(*(part for part in parts if part is not driver.part))
     condition = compiler.condition(rest, up=True, probe=True)
-    return Plan(f"({driver.source.text}) n", condition.text, (*driver.source.values, *condition.values))
+    values = (*driver.source.values, *condition.values)
+    return Plan(f"({driver.source.text}) n", condition.text, values, None, compiler, And(*parts))
 
 
 def _sandwiched(compiler: Compiler, everything: Plan, query: Query) -> Plan:

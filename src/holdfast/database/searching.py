@@ -62,7 +62,7 @@ def search_nodes(
     order: Order,
     window: Window,
     *,
-    count: bool = True,
+    count: bool | int = True,
     keys_only: bool = False,
 ) -> Page:
     """Return one page of hits.
@@ -79,8 +79,8 @@ def search_nodes(
         The order of the hits.
     window : Window
         Which part is wanted.
-    count : bool, default True
-        Also count all hits.
+    count : bool or int, default True
+        Also count all hits; or their number, where it is known.
     keys_only : bool, default False
         Leave out specs, metadata and structures.
 
@@ -90,7 +90,7 @@ def search_nodes(
         Rows in order, the count, and the cursor of the next page.
     """
     found = plan(connection, scope, query)
-    total = _count(connection, scope, found, query) if count else -1
+    total = (_count(connection, scope, found, query) if count else -1) if isinstance(count, bool) else count
     ids, place = Pager(connection, scope, found, order, window).page()
     cursor = None if place is None else write_cursor(order, place)
     return Page(_rows(connection, ids, _KEY_COLUMNS if keys_only else NODE_COLUMNS), total, cursor)
