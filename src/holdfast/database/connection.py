@@ -140,6 +140,29 @@ class SqliteFile:
         """
         return Lease(self, begin=False)
 
+    def one(self, statement: str, values: tuple[Any, ...]) -> Any:
+        """Return the first row of one quick statement, or None; the shortest way for single look-ups.
+
+        Parameters
+        ----------
+        statement : str
+            SQL, its own transaction.
+        values : tuple
+            What its question marks stand for.
+
+        Returns
+        -------
+        tuple or None
+            The row.
+        """
+        connection = self._borrow()
+        try:
+            return connection.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            self._give_back(connection)
+
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process: what a cache compares.
 

@@ -35,7 +35,7 @@ _SCHEMA = Schema(
             key TEXT NOT NULL UNIQUE,
             metadata TEXT NOT NULL,
             digest BLOB,
-            seal BLOB NOT NULL,
+            seal INTEGER NOT NULL,
             generation INTEGER NOT NULL,
             state INTEGER NOT NULL,
             size INTEGER NOT NULL,
@@ -176,13 +176,12 @@ class StoreIndex:
         """
         if self._learned and key in self._learned:
             return self._learned[key]
-        with self._file.lease() as connection:
-            found = connection.execute(_FIND, (key,)).fetchone()
+        found = self._file.one(_FIND, (key,))
         return None if found is None else self._row(found)
 
     def _row(self, found: Sequence[Any]) -> IndexRow:
-        key, text, digest, seal, *rest = found
-        return IndexRow(key, unsealed(key, text, digest, seal, self._file.path), digest, *rest)
+        unsealed(found[0], found[1], found[2], found[3], self._file.path)
+        return IndexRow._make((*found[:3], *found[4:]))
 
     def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield key and metadata text of at least the live entries that match; see `Entries.search`."""

@@ -7,10 +7,9 @@ A store's index and a store's values are both such a table with columns of their
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from blake3 import blake3
 
 from holdfast.database.connection import SqliteFile
 from holdfast.database.store_filter import Narrowed, indexed, narrowed
@@ -22,12 +21,11 @@ __all__ = ["Entries", "sealed", "unsealed"]
 _PAGE = 5000
 _INDEX_FROM = 1000
 _MOST_INDEXES = 16
-_SEAL_BYTES = 16
 _WITHOUT_CLASSES = re.compile(r"[^\[\]]*\Z", re.DOTALL)
 
 
-def sealed(key: str, text: str, digest: bytes | None) -> bytes:
-    """Return the digest of an entry's own facts, which tells a damaged database from a sound one.
+def sealed(key: str, text: str, digest: bytes | None) -> int:
+    """Return the checksum of an entry's own facts, which tells a damaged database from a sound one.
 
     Parameters
     ----------
@@ -36,10 +34,10 @@ def sealed(key: str, text: str, digest: bytes | None) -> bytes:
     digest : bytes or None
         The digest of the data.
     """
-    return blake3(f"{key}\0{text}\0".encode() + (digest or b"")).digest(_SEAL_BYTES)
+    return zlib.crc32(digest or b"", zlib.crc32(f"{key}\0{text}".encode()))
 
 
-def unsealed(key: str, text: str, digest: bytes | None, seal: bytes, path: str) -> str:
+def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) -> str:
     """Return the metadata text of an entry that is as it was written.
 
     Parameters
@@ -48,7 +46,7 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: bytes, path: str) 
         The key and the metadata as JSON text.
     digest : bytes or None
         The digest of the data.
-    seal : bytes
+    seal : int
         What `sealed` returned at writing.
     path : str
         The database, for the message.
@@ -58,7 +56,7 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: bytes, path: str) 
     HashError
         The entry is damaged.
     """
-    if sealed(key, text, digest) != seal:
+    if zlib.crc32(digest or b"", zlib.crc32(f"{key}\0{text}".encode())) != seal:
         raise HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
     return text
 

@@ -32,7 +32,7 @@ _SCHEMA = Schema(
             key TEXT NOT NULL UNIQUE,
             metadata TEXT NOT NULL,
             digest BLOB NOT NULL,
-            seal BLOB NOT NULL,
+            seal INTEGER NOT NULL,
             size INTEGER NOT NULL,
             created INTEGER NOT NULL,
             modified INTEGER NOT NULL,
@@ -167,8 +167,7 @@ class StoreValues:
         HashError
             The entry is damaged.
         """
-        with self._file.lease() as connection:
-            return self._row(connection.execute(_FIND, (key,)).fetchone())
+        return self._row(self._file.one(_FIND, (key,)))
 
     def text(self, key: str) -> str | None:
         """Return the metadata of a key as JSON text, or None.
@@ -178,10 +177,7 @@ class StoreValues:
         HashError
             The entry is damaged.
         """
-        with self._file.lease() as connection:
-            found = connection.execute(
-                "SELECT metadata, digest, seal FROM entries WHERE key = ?", (key,)
-            ).fetchone()
+        found = self._file.one("SELECT metadata, digest, seal FROM entries WHERE key = ?", (key,))
         if found is None:
             return None
         text, digest, seal = found
@@ -190,8 +186,8 @@ class StoreValues:
     def _row(self, found: Any) -> ValueRow | None:
         if found is None:
             return None
-        entry, key, text, digest, seal, *rest = found
-        return ValueRow(entry, key, unsealed(key, text, digest, seal, self._file.path), digest, *rest)
+        unsealed(found[1], found[2], found[3], found[4], self._file.path)
+        return ValueRow._make((*found[:4], *found[5:]))
 
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """Return a context that keeps one state of the file readable while others write."""

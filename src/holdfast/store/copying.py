@@ -24,8 +24,11 @@ _WAITING = 4
 class BlockHasher:
     """Hash pieces of any length as they pass; `close` it in the end."""
 
+    __slots__ = ("_blocks", "_first", "_pool", "_rest", "_size", "_waiting", "_whole")
+
     def __init__(self) -> None:
         self._whole = blake3()
+        self._first: Buffer | None = None
         self._rest = bytearray()
         self._blocks = bytearray()
         self._size = 0
@@ -40,6 +43,12 @@ class BlockHasher:
         piece : bytes-like
             The next bytes.
         """
+        if not self._size and type(piece) is bytes and len(piece) <= BLOCK_BYTES:
+            self._size, self._first = len(piece), piece  # most data come in one piece
+            return
+        if self._first is not None:
+            first, self._first = self._first, None
+            self._hash(first)
         self._size += len(piece)
         if self._size <= _THREAD_FROM:
             self._hash(piece)
@@ -76,6 +85,9 @@ class BlockHasher:
         BlockDigests
             Data of one block have their whole digest as the only block digest.
         """
+        if self._first is not None:
+            whole = blake3(self._first)
+            return BlockDigests(Digest("blake3", whole.hexdigest()), self._size, whole.digest())
         while self._waiting:
             self._waiting.pop(0).result()
         if self._size <= BLOCK_BYTES:

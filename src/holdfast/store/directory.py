@@ -175,6 +175,7 @@ class StoreDirectory:
         self.root = root
         self.hidden = f"{root}/{HIDDEN}"
         self.staging = f"{root}/{HIDDEN}/staging"
+        self._escaped = f"{root}/{ESCAPED}/"
         self.durability: Durability = durability
         self.lock = files.KeptLock(self.staging, LOCK_TIMEOUT_S)
         """The right to write: one holder at a time, in any process of this host."""
@@ -276,7 +277,8 @@ class StoreDirectory:
         The kernel's clock ticks every few milliseconds; a time read from the fine clock is one that no later
         write of another program can leave behind, so that such a write never goes unnoticed.
         """
-        copy_modes(target, descriptor)
+        if os.access(target, os.F_OK):
+            copy_modes(target, descriptor)
         now = time.time_ns()
         os.utime(descriptor, ns=(now, now))
         if self.durability != "os":
@@ -292,9 +294,10 @@ class StoreDirectory:
 
     def make_room(self, base: str) -> None:
         """Make the directory of an escaped name."""
-        parent = os.path.dirname(base)
-        if parent != self.root and not os.path.isdir(parent):
-            files.make_directories(parent)
+        if base.startswith(self._escaped):
+            parent = os.path.dirname(base)
+            if not os.path.isdir(parent):
+                files.make_directories(parent)
 
     def publish(self, name: str, base: str) -> None:
         """Move the waiting files of a name to their places; what was moved already is left alone.
@@ -407,8 +410,8 @@ def _give_up(path: str, error: BaseException) -> None:
 
 
 def _write(descriptor: int, piece: Buffer) -> int:
-    view = memoryview(piece).cast("B")
-    total = len(view)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    done = os.write(descriptor, piece)
+    total = len(piece)
+    while done < total:
+        done += os.write(descriptor, memoryview(piece)[done:])
     return total
