@@ -31,8 +31,7 @@ _SCHEMA = Schema(
     (
         """
         CREATE TABLE entries (
-            id INTEGER PRIMARY KEY,
-            key TEXT NOT NULL UNIQUE,
+            key TEXT PRIMARY KEY,
             metadata TEXT NOT NULL,
             digest BLOB,
             seal INTEGER NOT NULL,
@@ -46,14 +45,14 @@ _SCHEMA = Schema(
             created INTEGER,
             blocks BLOB,
             staged TEXT NOT NULL
-        );
-        CREATE INDEX entries_deleted ON entries (id) WHERE state = 1;
+        ) WITHOUT ROWID;
+        CREATE INDEX entries_deleted ON entries (state) WHERE state = 1;
         """,
     ),
 )
 _COLUMNS = (
-    "key, metadata, digest, seal, generation, state, size, data_time, text_size, text_time, recorded, "
-    "created, blocks, staged"
+    "key, metadata, digest, generation, state, size, data_time, text_size, text_time, recorded, created, "
+    "blocks, staged, seal"
 )
 _FIND = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"
 _UPSERT = f"""
@@ -94,6 +93,8 @@ class IndexRow(NamedTuple):
         blake3 of each block of larger data.
     staged : str
         The temporary name that the files had, and may still have.
+    seal : int
+        The checksum of the row; reckoned where it is recorded.
     """
 
     key: str
@@ -109,6 +110,7 @@ class IndexRow(NamedTuple):
     created: int | None = None
     blocks: bytes | None = None
     staged: str = ""
+    seal: int = 0
 
 
 def row_of(key: str, text: str) -> IndexRow:
@@ -119,7 +121,7 @@ def row_of(key: str, text: str) -> IndexRow:
 def _values(row: IndexRow) -> tuple[Any, ...]:
     seal = sealed(row.key, row.text, row.digest)
     # The first generation is a moment, so that a key that comes again never repeats one.
-    return (row.key, row.text, row.digest, seal, time.time_ns(), *row[4:])
+    return (row.key, row.text, row.digest, time.time_ns(), *row[4:13], seal)
 
 
 class StoreIndex:
@@ -180,8 +182,9 @@ class StoreIndex:
         return None if found is None else self._row(found)
 
     def _row(self, found: Sequence[Any]) -> IndexRow:
-        unsealed(found[0], found[1], found[2], found[3], self._file.path)
-        return IndexRow._make((*found[:3], *found[4:]))
+        row = IndexRow._make(found)
+        unsealed(row.key, row.text, row.digest, row.seal, self._file.path)
+        return row
 
     def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield key and metadata text of at least the live entries that match; see `Entries.search`."""

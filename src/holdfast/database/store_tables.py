@@ -62,7 +62,7 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) ->
 
 
 class Entries:
-    """Search a table ``entries`` with at least ``id``, ``key``, ``metadata``, ``digest`` and ``seal``.
+    """Search a table ``entries`` with at least ``key``, ``metadata``, ``digest`` and ``seal``.
 
     Parameters
     ----------
@@ -103,15 +103,15 @@ class Entries:
         test = narrowed(where, equal)
         self._index(test)
         statement = (
-            f"SELECT id, key, metadata, digest, seal FROM entries WHERE {self._live} AND {test.sql} "
-            f"AND id > ? ORDER BY id LIMIT {_PAGE}"
+            f"SELECT key, metadata, digest, seal FROM entries WHERE {self._live} AND {test.sql} "
+            f"AND key > ? ORDER BY key LIMIT {_PAGE}"
         )
-        last, count = 0, _PAGE
+        last, count = "", _PAGE
         while count == _PAGE:
             with self.file.lease() as connection:
                 rows = connection.execute(statement, (*test.values, last)).fetchall()
-            for last, key, text, digest, seal in rows:  # noqa: B007 - the next page begins there
-                yield key, unsealed(key, text, digest, seal, self.file.path)
+            for last, text, digest, seal in rows:
+                yield last, unsealed(last, text, digest, seal, self.file.path)
             count = len(rows)
 
     def keys(self, pattern: str) -> Iterator[str]:
@@ -152,11 +152,11 @@ class Entries:
             return
         self._fields.add(test.field)
         with self.file.lease() as connection:
-            (largest,) = connection.execute("SELECT max(id) FROM entries").fetchone()
+            is_large = connection.execute(f"SELECT 1 FROM entries LIMIT 1 OFFSET {_INDEX_FROM}").fetchone()
             (there,) = connection.execute(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name LIKE 'field_%'"
             ).fetchone()
-        if (largest or 0) < _INDEX_FROM:
+        if is_large is None:
             self._fields.discard(test.field)
         elif there < _MOST_INDEXES:
             with self.file.transaction() as connection:

@@ -28,8 +28,7 @@ _SCHEMA = Schema(
     (
         """
         CREATE TABLE entries (
-            id INTEGER PRIMARY KEY,
-            key TEXT NOT NULL UNIQUE,
+            key TEXT PRIMARY KEY,
             metadata TEXT NOT NULL,
             digest BLOB NOT NULL,
             seal INTEGER NOT NULL,
@@ -38,20 +37,20 @@ _SCHEMA = Schema(
             modified INTEGER NOT NULL,
             data BLOB,
             blocks BLOB
-        );
+        ) WITHOUT ROWID;
         CREATE TABLE pieces (
-            entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
+            key TEXT NOT NULL REFERENCES entries (key) ON DELETE CASCADE,
             number INTEGER NOT NULL,
             data BLOB NOT NULL,
-            PRIMARY KEY (entry, number)
-        ) WITHOUT ROWID;
+            UNIQUE (key, number)
+        );
         CREATE TRIGGER new_data AFTER UPDATE OF data ON entries WHEN old.data IS NULL BEGIN
-            DELETE FROM pieces WHERE entry = old.id;
+            DELETE FROM pieces WHERE key = old.key;
         END;
         """,
     ),
 )
-_COLUMNS = "id, key, metadata, digest, seal, size, created, modified, data, blocks"
+_COLUMNS = "key, metadata, digest, size, created, modified, data, blocks, seal"
 _FIND = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"
 _SET = """
     INSERT INTO entries (key, metadata, digest, seal, size, created, modified, data, blocks)
@@ -68,8 +67,6 @@ class ValueRow(NamedTuple):
 
     Parameters
     ----------
-    id : int
-        The entry.
     key, text : str
         The key and the metadata as JSON text.
     digest : bytes
@@ -82,9 +79,10 @@ class ValueRow(NamedTuple):
         The data; None when they are kept in pieces.
     blocks : bytes or None
         blake3 of each block of data that are kept in pieces.
+    seal : int
+        The checksum of the row.
     """
 
-    id: int
     key: str
     text: str
     digest: bytes
@@ -93,6 +91,7 @@ class ValueRow(NamedTuple):
     modified: int
     data: bytes | None
     blocks: bytes | None
+    seal: int
 
 
 class NewValue(NamedTuple):
@@ -186,8 +185,9 @@ class StoreValues:
     def _row(self, found: Any) -> ValueRow | None:
         if found is None:
             return None
-        unsealed(found[1], found[2], found[3], found[4], self._file.path)
-        return ValueRow._make((*found[:4], *found[5:]))
+        row = ValueRow._make(found)
+        unsealed(row.key, row.text, row.digest, row.seal, self._file.path)
+        return row
 
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """Return a context that keeps one state of the file readable while others write."""
@@ -198,10 +198,10 @@ class StoreValues:
         return self._row(connection.execute(_FIND, (key,)).fetchone())
 
     @staticmethod
-    def piece(connection: sqlite3.Connection, entry: int, number: int) -> bytes:
+    def piece(connection: sqlite3.Connection, key: str, number: int) -> bytes:
         """Return one piece of large data from a snapshot; empty beyond the last."""
         found = connection.execute(
-            "SELECT data FROM pieces WHERE entry = ? AND number = ?", (entry, number)
+            "SELECT data FROM pieces WHERE key = ? AND number = ?", (key, number)
         ).fetchone()
         return b"" if found is None else bytes(found[0])
 
@@ -268,6 +268,5 @@ def _row_of(value: NewValue, now: int) -> tuple[Any, ...]:
 def _add_pieces(connection: sqlite3.Connection, value: NewValue) -> None:
     if value.pieces is None:
         return
-    (entry,) = connection.execute("SELECT id FROM entries WHERE key = ?", (value.key,)).fetchone()
     for number, piece in enumerate(value.pieces):
-        connection.execute("INSERT INTO pieces VALUES (?, ?, ?)", (entry, number, piece))
+        connection.execute("INSERT INTO pieces VALUES (?, ?, ?)", (value.key, number, piece))

@@ -61,7 +61,7 @@ def is_sealed(path: PathLike) -> bool:
         return not os.stat(path).st_mode & _WRITE_BITS
 
 
-def copy_modes(source: str, descriptor: int) -> None:
+def copy_modes(source: str, descriptor: int) -> bool:
     """Give an open file the mode, owner and access list of the one that it replaces.
 
     Parameters
@@ -70,19 +70,25 @@ def copy_modes(source: str, descriptor: int) -> None:
         The file to be replaced; nothing happens when there is none.
     descriptor : int
         The new file, open for writing.
+
+    Returns
+    -------
+    bool
+        Whether there was a file.
     """
     try:
         old = os.stat(source, follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISREG(old.st_mode):
-        return
+        return True
     new = os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
         _give_owner(descriptor, old)
     if stat.S_IMODE(old.st_mode) != stat.S_IMODE(new.st_mode):
         os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
     _copy_access_list(source, descriptor)
+    return True
 
 
 def _give_owner(descriptor: int, old: os.stat_result) -> None:
@@ -96,11 +102,11 @@ def _give_owner(descriptor: int, old: os.stat_result) -> None:
 
 
 def _copy_access_list(source: str, descriptor: int) -> None:
-    if not hasattr(os, "getxattr"):
+    if not hasattr(os, "listxattr"):
         return
     try:
-        entries = os.getxattr(source, _ACCESS_LIST)
-        os.setxattr(descriptor, _ACCESS_LIST, entries)
+        if _ACCESS_LIST in os.listxattr(source):
+            os.setxattr(descriptor, _ACCESS_LIST, os.getxattr(source, _ACCESS_LIST))
     except OSError as error:
         if error.errno not in _WITHOUT_LISTS:
             raise

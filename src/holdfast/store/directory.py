@@ -60,12 +60,14 @@ class Staged:
         Its modification time.
     digests : BlockDigests
         Its size and digests.
+    replaces : bool
+        Whether there was a file in its place.
     """
 
-    __slots__ = ("digests", "name", "path", "size", "time_ns")
+    __slots__ = ("digests", "name", "path", "replaces", "size", "time_ns")
 
-    def __init__(self, path: str, time_ns: int, digests: BlockDigests) -> None:
-        self.path, self.time_ns, self.digests = path, time_ns, digests
+    def __init__(self, path: str, time_ns: int, digests: BlockDigests, *, replaces: bool) -> None:
+        self.path, self.time_ns, self.digests, self.replaces = path, time_ns, digests, replaces
         self.name = os.path.basename(path).removesuffix(DATA)
         self.size = digests.size_bytes
 
@@ -138,12 +140,13 @@ class StagedIncoming:
             digests = self._hasher.digests()
             if self._allocated > digests.size_bytes:
                 os.ftruncate(self._descriptor, digests.size_bytes)
-            time_ns = self._directory.finish_file(self._descriptor, self._target)
+            replaces = copy_modes(self._target, self._descriptor)
+            time_ns = self._directory.finish_file(self._descriptor)
         except OSError:
             with files.os_errors(self._target, "write"):
                 raise
         self._close()
-        return Staged(self._path, time_ns, digests)
+        return Staged(self._path, time_ns, digests, replaces=replaces)
 
     def abort(self) -> None:
         """Delete the file."""
@@ -248,7 +251,7 @@ class StoreDirectory:
             incoming.abort()
             raise
 
-    def stage_text(self, name: str, text: bytes, base: str) -> tuple[int, int]:
+    def stage_text(self, name: str, text: bytes, base: str, *, replaces: bool) -> tuple[int, int]:
         """Write a waiting metadata file and return its size and time.
 
         Parameters
@@ -259,26 +262,28 @@ class StoreDirectory:
             The content.
         base : str
             Where it goes, without suffix.
+        replaces : bool
+            Whether there may be a file in its place.
         """
         path = f"{self.staging}/{name}{METADATA}"
         descriptor = _new_file(path)
         try:
             _write(descriptor, text)
-            return len(text), self.finish_file(descriptor, base + METADATA)
+            if replaces:
+                copy_modes(base + METADATA, descriptor)
+            return len(text), self.finish_file(descriptor)
         except BaseException as error:
             _give_up(path, error)
             raise
         finally:
             os.close(descriptor)
 
-    def finish_file(self, descriptor: int, target: str) -> int:
-        """Give a waiting file its mode and a time of its own, and sync it.
+    def finish_file(self, descriptor: int) -> int:
+        """Give a waiting file a time of its own, and sync it.
 
         The kernel's clock ticks every few milliseconds; a time read from the fine clock is one that no later
         write of another program can leave behind, so that such a write never goes unnoticed.
         """
-        if os.access(target, os.F_OK):
-            copy_modes(target, descriptor)
         now = time.time_ns()
         os.utime(descriptor, ns=(now, now))
         if self.durability != "os":

@@ -71,7 +71,10 @@ class Publisher:
             name, size, data_time = content.name, content.size, content.time_ns
             digest, blocks = content.digests.whole.raw, blocks_of(content.digests)
         self._directory.make_room(base)
-        text_size, text_time = self._directory.stage_text(name, outcome.text.encode(), base)
+        replaces = content is None or content.replaces
+        text_size, text_time = self._directory.stage_text(
+            name, outcome.text.encode(), base, replaces=replaces
+        )
         latest = max(data_time, text_time)
         return IndexRow(
             outcome.key,

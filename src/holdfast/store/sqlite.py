@@ -25,9 +25,9 @@ from holdfast.hashing import BlockDigests, Digest, hash_bytes
 from holdfast.paths import local_path
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
-from holdfast.store.changes import HeldContent, Incoming, Outcome, missing
+from holdfast.store.changes import Content, HeldContent, Incoming, Outcome, missing
 from holdfast.store.matching import Condition
-from holdfast.store.spooling import SpooledContent, SpooledIncoming
+from holdfast.store.spooling import HELD_BYTES, SpooledContent, SpooledIncoming
 from holdfast.store.survey import blocks_of
 from holdfast.store.value import HeldReader, Reader, Value
 from holdfast.types import DURABILITIES, Durability, Json, PathLike
@@ -86,7 +86,9 @@ class SQLiteStore(Store):
         row = self._values.find(key)
         if row is None:
             raise missing(key)
-        return self._value(row) if row.data is not None else self._large(key)
+        if row.data is None:
+            return self._large(key)
+        return self._value(row)
 
     def _value(self, row: ValueRow, reader: Reader | None = None) -> Value:
         digests = None
@@ -141,6 +143,10 @@ class SQLiteStore(Store):
     def _incoming(self, key: str, size: int = -1) -> Incoming:
         self._require_writable()
         return SpooledIncoming(None if self._in_memory else os.path.dirname(self.path))
+
+    def _hold(self, key: str, data: bytes) -> Content:
+        self._require_writable()
+        return HeldContent(data) if len(data) <= HELD_BYTES else super()._hold(key, data)
 
     def _require_writable(self) -> None:
         if self._is_read_only:
@@ -205,7 +211,7 @@ class _PieceReader:
         self._held = ExitStack()
         self._values = values
         self._connection = self._held.enter_context(values.snapshot())
-        self._entry = 0
+        self._key = ""
         self._piece, self._number = b"", -1
         self._lock = threading.Lock()
 
@@ -215,7 +221,7 @@ class _PieceReader:
         if row is None or row.data is not None:
             self.close()
         elif row is not None:
-            self._entry = row.id
+            self._key = row.key
         return row
 
     def read_into(self, view: memoryview, offset: int) -> int:
@@ -225,7 +231,7 @@ class _PieceReader:
             while done < len(view):
                 number, inside = divmod(offset + done, PIECE_BYTES)
                 if number != self._number:
-                    self._piece = self._values.piece(self._connection, self._entry, number)
+                    self._piece = self._values.piece(self._connection, self._key, number)
                     self._number = number
                 part = self._piece[inside : inside + len(view) - done]
                 if not part:
