@@ -159,17 +159,17 @@ def small_values(scale: Scale, top: Path, place: str, encore: Encore) -> Iterato
         for kind in ("files", "sqlite"):
             encore("open_store", kind, str(top / f"encore-{kind}"), kind)
         encore("join_store", "beside", str(top / "files"), "files")
-        for name, theirs, least in (("files", "files", 0.7), ("sqlite", "files", 2.0)):
-            found = rounds_of(ours, encore, (name, theirs), "fill", count, rounds)
+        for name, least in (("files", 0.7), ("sqlite", 2.0)):
+            found = [fresh_sets(ours, stores, encore, (top, name), count, number) for number in range(rounds)]
             yield faster(f"{place}: set {count} values, {name}, os", found, least)
         for name in ("files, durable", "sqlite, durable"):
             durable = [ours(name, "fill", count)[0] for _ in range(2)]
             print(f"{place}: set {count} values, {name}: {milliseconds(min(durable))}")
+        for side, name in ((ours, "files"), (ours, "sqlite"), (encore_run(encore), "files")):
+            side(name, "fill", many)
         for name, least in (("files", 1.0), ("sqlite", 3.0)):
             found = rounds_of(ours, encore, (name, "files"), "get", count, rounds)
             yield faster(f"{place}: get {count} values, verified, {name}", found, least)
-        for side, name in ((ours, "files"), (ours, "sqlite"), (encore_run(encore), "files")):
-            side(name, "fill", many)
         for job in ("query", "glob"):
             for name, least in (("files", 5.0), ("sqlite", 50.0)):
                 seen = foreign_change(ours, encore)
@@ -177,6 +177,26 @@ def small_values(scale: Scale, top: Path, place: str, encore: Encore) -> Iterato
                 yield faster(f"{place}: {job} of {many} keys, {name}", found, least)
         found = rounds_of(ours, encore, ("sqlite", "sqlite"), "fill_together", scale(1000, 20), rounds)
         yield faster(f"{place}: multiset of {scale(1000, 20)}, sqlite", found, 5.0)
+
+
+def fresh_sets(
+    ours: Ours, stores: dict[str, Any], encore: Encore, where: tuple[Path, str], count: int, number: int
+) -> tuple[float, float]:
+    """Set values in new stores on both sides; return the seconds of each."""
+    from holdfast.store import FileSystemStore, SQLiteStore, init_shared_store
+
+    top, name = where
+    path = top / f"fresh-{name}-{number}"
+    path.mkdir()
+    init_shared_store(path)
+    fresh = FileSystemStore(path, durability="os") if name == "files" else SQLiteStore(path / "v.db", "os")
+    encore("open_store", "fresh", str(top / f"encore-{name}-{number}"), "files")
+    stores["fresh"] = fresh
+    (mine, answer), (theirs, other) = ours("fresh", "fill", count), encore("run", "fresh", "fill", count)
+    same("set", answer, other)
+    del stores["fresh"]
+    fresh.disconnect()
+    return mine, theirs
 
 
 @contextlib.contextmanager

@@ -20,10 +20,12 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from blake3 import blake3
+
 from holdfast import files
 from holdfast.errors import HoldfastError, UnreadableError
 from holdfast.files.modes import copy_modes
-from holdfast.hashing import BlockDigests
+from holdfast.hashing import BlockDigests, Digest
 from holdfast.store.copying import BlockHasher
 from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
 from holdfast.store.value import FileReader, Value
@@ -54,8 +56,8 @@ class Staged:
 
     Parameters
     ----------
-    path : str
-        The file.
+    path, name : str
+        The file, and its name without suffix.
     time_ns : int
         Its modification time.
     digests : BlockDigests
@@ -66,9 +68,9 @@ class Staged:
 
     __slots__ = ("digests", "name", "path", "replaces", "size", "time_ns")
 
-    def __init__(self, path: str, time_ns: int, digests: BlockDigests, *, replaces: bool) -> None:
-        self.path, self.time_ns, self.digests, self.replaces = path, time_ns, digests, replaces
-        self.name = os.path.basename(path).removesuffix(DATA)
+    def __init__(self, path: str, name: str, time_ns: int, digests: BlockDigests, *, replaces: bool) -> None:
+        self.path, self.name, self.time_ns = path, name, time_ns
+        self.digests, self.replaces = digests, replaces
         self.size = digests.size_bytes
 
     def value(self, key: str, text: str, modified: float) -> Value:
@@ -146,7 +148,8 @@ class StagedIncoming:
             with files.os_errors(self._target, "write"):
                 raise
         self._close()
-        return Staged(self._path, time_ns, digests, replaces=replaces)
+        name = os.path.basename(self._path).removesuffix(DATA)
+        return Staged(self._path, name, time_ns, digests, replaces=replaces)
 
     def abort(self) -> None:
         """Delete the file."""
@@ -242,14 +245,21 @@ class StoreDirectory:
         return incoming
 
     def hold(self, data: bytes, key: str) -> Staged:
-        """Write new data that are in memory to a waiting file."""
-        incoming = self.incoming(key)
-        try:
-            incoming.write(data)
-            return incoming.finish()
-        except BaseException:
-            incoming.abort()
-            raise
+        """Write new data of one block, which are in memory, to a waiting file.
+
+        Parameters
+        ----------
+        data : bytes
+            At most one block.
+        key : str
+            The key, whose present file gives the mode.
+        """
+        name = new_name()
+        path = f"{self.staging}/{name}{DATA}"
+        time_ns, replaces = self._written(path, data, self.base(key) + DATA)
+        whole = blake3(data)
+        digests = BlockDigests(Digest("blake3", whole.hexdigest()), len(data), whole.digest())
+        return Staged(path, name, time_ns, digests, replaces=replaces)
 
     def stage_text(self, name: str, text: bytes, base: str, *, replaces: bool) -> tuple[int, int]:
         """Write a waiting metadata file and return its size and time.
@@ -265,13 +275,16 @@ class StoreDirectory:
         replaces : bool
             Whether there may be a file in its place.
         """
-        path = f"{self.staging}/{name}{METADATA}"
+        target = base + METADATA if replaces else ""
+        return len(text), self._written(f"{self.staging}/{name}{METADATA}", text, target)[0]
+
+    def _written(self, path: str, content: bytes, target: str) -> tuple[int, bool]:
+        """Write a whole waiting file; return its time, and whether there is a file in its place."""
         descriptor = _new_file(path)
         try:
-            _write(descriptor, text)
-            if replaces:
-                copy_modes(base + METADATA, descriptor)
-            return len(text), self.finish_file(descriptor)
+            _write(descriptor, content)
+            replaces = bool(target) and copy_modes(target, descriptor)
+            return self.finish_file(descriptor), replaces
         except BaseException as error:
             _give_up(path, error)
             raise

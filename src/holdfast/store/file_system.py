@@ -36,7 +36,7 @@ from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_bytes
 from holdfast.paths import local_path
 from holdfast.reports import Report
 from holdfast.store.base import Store
-from holdfast.store.changes import Incoming, Outcome, missing
+from holdfast.store.changes import Content, Incoming, Outcome, missing
 from holdfast.store.checking import check_directory
 from holdfast.store.directory import StoreDirectory
 from holdfast.store.matching import Condition
@@ -283,6 +283,10 @@ class FileSystemStore(Store):
     def _incoming(self, key: str, size: int = -1) -> Incoming:
         self._require_writable()
         return self._directory.incoming(key, size)
+
+    def _hold(self, key: str, data: bytes) -> Content:
+        self._require_writable()
+        return self._directory.hold(data, key) if len(data) <= BLOCK_BYTES else super()._hold(key, data)
 
     def _require_writable(self) -> None:
         if self._is_read_only:

@@ -7,10 +7,12 @@ that the next opening moves: the old pairs or the new pairs, of all keys of a tr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from holdfast.database.store_index import ABSENT, LIVE, IndexRow, StoreIndex
 from holdfast.errors import HoldfastError
-from holdfast.store.changes import HeldContent, Outcome
+from holdfast.hashing import BLOCK_BYTES
+from holdfast.store.changes import HeldContent, Outcome, received
 from holdfast.store.directory import Staged, StoreDirectory, new_name
 from holdfast.store.survey import TRUST_NS, UNKNOWN, Survey, blocks_of, kept
 
@@ -99,7 +101,10 @@ class Publisher:
         if content is None and self._directory.look(base).size >= 0:
             return None
         data = content.data if isinstance(content, HeldContent) else b""
-        return self._directory.hold(data, outcome.key)
+        if len(data) <= BLOCK_BYTES:
+            return self._directory.hold(data, outcome.key)
+        incoming = self._directory.incoming(outcome.key, len(data))
+        return cast("Staged", received(incoming, (data,), lambda done: None))
 
     def _kept(self, key: str, base: str) -> tuple[int, int, bytes | None, bytes | None]:
         row = self._settled(key, base)
