@@ -155,13 +155,13 @@ class SqliteFile:
         tuple or None
             The row.
         """
-        connection = self._borrow()
+        connection = self.borrow()
         try:
             return connection.execute(statement, values).fetchone()
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
         finally:
-            self._give_back(connection)
+            self.give_back(connection)
 
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process: what a cache compares.
