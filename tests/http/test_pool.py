@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
@@ -38,6 +40,17 @@ def test_no_more_threads_than_allowed(pool):
         return await asyncio.gather(*(pool.run(threading.get_ident) for _ in range(50)))
 
     assert len(set(run(many()))) <= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_threads_can_give_way_to_those_of_the_loop():
+    modest = Pool("modest", 1, 5)
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    assert run(modest.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))) == min(
+        here + 5, 19
+    )
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == here
+    modest.close()
 
 
 def test_a_caller_that_gave_up_is_not_told(pool):

@@ -48,6 +48,9 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 IO_THREADS = 16
 HEAVY_THREADS = max(2, os.cpu_count() or 2)
+# Work gives way to the loop and to waits: on a machine without a free core, small answers beside eight
+# verified downloads come three times sooner.
+HEAVY_NICENESS = 5
 HEARTBEAT_S = 15.0
 # Below this a batch of an upload is hashed faster than a thread is reached.
 _INLINE_BYTES = 64 * 1024
@@ -89,7 +92,10 @@ class Site:
         self.origin = origin or Origin()
         self.limits = limits or Limits()
         self.metrics = Metrics()
-        self._pools: dict[str, Pool] = {"io": Pool("io", IO_THREADS), "heavy": Pool("heavy", HEAVY_THREADS)}
+        self._pools: dict[str, Pool] = {
+            "io": Pool("io", IO_THREADS),
+            "heavy": Pool("heavy", HEAVY_THREADS, HEAVY_NICENESS),
+        }
         self._prefixes = frozenset(mount.prefix for mount in mounts if mount.prefix)
         self._router = Router(list(self._compile()), redirect_slashes=False, default=_Endpoint({}))
         self._gate: Gate | None = None
