@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 import msgspec
 
 from holdfast import files, queries
-from holdfast.archive.contract import Archive, Verify, check_expected, expected_digests
+from holdfast.archive.contract import Archive, Verify
 from holdfast.archive.entries import Entry, Place, check_uuid
+from holdfast.archive.expecting import check_expected, expected_digests
 from holdfast.archive.sources import Source, opened, tree
 from holdfast.config import state_directory
 from holdfast.database.archive import LogRow

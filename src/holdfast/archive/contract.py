@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, Self
 
 from holdfast import queries
 from holdfast.archive.entries import Entry
-from holdfast.errors import InvalidInputError, MalformedHashError, UnexpectedHashError
+from holdfast.errors import InvalidInputError
 from holdfast.events import Event
-from holdfast.hashing import Digest
 from holdfast.paths import is_url
 from holdfast.types import Json, PathLike
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from holdfast.queries import Query
     from holdfast.reports import Report
 
-__all__ = ["AddedEvent", "Archive", "ManifestViews", "Verify", "check_expected", "expected_digests"]
+__all__ = ["AddedEvent", "Archive", "ManifestViews", "Verify"]
 
 Verify = Literal["full", "cached"]
 # The noun and the client do not know each other; this is where a target's form chooses.
@@ -404,59 +403,3 @@ def _query(where: str | Mapping[str, Json] | Query | None) -> Query:
 def _fields(entry: Entry) -> dict[str, Json]:
     facts = entry.to_dict()
     return {**facts, **facts.pop("digests")}
-
-
-def expected_digests(text: str) -> list[Digest]:
-    """Read a digest that somebody expects: a bare one of 64 digits may be sha256 or blake3.
-
-    Parameters
-    ----------
-    text : str
-        In any case, bare or with its algorithm.
-
-    Returns
-    -------
-    list of Digest
-        One of which the file must have.
-
-    Raises
-    ------
-    MalformedHashError
-        It is malformed, or its algorithm is unknown.
-    """
-    if not isinstance(text, str):
-        raise MalformedHashError(f"an expected hash must be text, not {type(text).__name__}")
-    bare = text.strip()
-    names = ("sha256", "blake3") if ":" not in bare and len(bare) == 64 else ("",)
-    try:
-        return [Digest.parse(bare, default=name) for name in names]
-    except InvalidInputError as error:
-        raise MalformedHashError(f"an expected hash cannot be read: {error.message}") from error
-
-
-def check_expected(entry: Entry, found: Mapping[str, Digest], expected: list[Digest]) -> None:
-    """Compare what a file is with what somebody expects.
-
-    Parameters
-    ----------
-    entry : Entry
-        For the message.
-    found : mapping of str to Digest
-        The file's digests by algorithm; those of all expected algorithms.
-    expected : list of Digest
-        One of them must be there.
-
-    Raises
-    ------
-    UnexpectedHashError
-        None is; both digests are named.
-    """
-    if any(found[digest.algorithm] == digest for digest in expected):
-        return
-    actual = found[expected[0].algorithm]
-    raise UnexpectedHashError(
-        f"{entry.place.path} is not what you expect: expected {expected[0]}, recorded {actual}; "
-        "check which version of the file you mean",
-        expected=str(expected[0]),
-        found=str(actual),
-    )

@@ -18,6 +18,16 @@ from holdfast.archive.adding import Wanted
 from holdfast.archive.archive import LocalArchive
 from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import FOLDER
+from holdfast.archive.parameters import (
+    AddParams,
+    CheckParams,
+    EntriesParams,
+    FileParams,
+    NewEntries,
+    NewEntry,
+    NoParams,
+    OffsetParams,
+)
 from holdfast.archive.uploads import Staged, Uploads
 from holdfast.errors import (
     AlreadyPresentException,
@@ -35,80 +45,12 @@ from holdfast.http.reply import Reply, file_reply, json_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Context, Route, Upload
 
-__all__ = [
-    "AddParams",
-    "Archives",
-    "CheckParams",
-    "EntriesParams",
-    "FileParams",
-    "NewEntries",
-    "NewEntry",
-    "NoParams",
-    "OffsetParams",
-    "mount",
-    "routes",
-]
+__all__ = ["Archives", "mount", "routes"]
 
 _CREATED = 201
 _FILE = "/{event}/{production}/{name:path}"
 _READ_ERRORS = (NotFoundError, MissingFileError, HashError, InvalidInputError)
 _ADD_ERRORS = (AlreadyPresentException, HashError, InvalidInputError, StorageFullError, BusyError)
-
-
-class EntriesParams(msgspec.Struct, forbid_unknown_fields=True):
-    """Which entries to list; ``where`` is a condition in the command line's language."""
-
-    event: str | None = None
-    production: str | None = None
-    where: str | None = None
-
-
-class FileParams(msgspec.Struct, forbid_unknown_fields=True):
-    """A digest that the file must have."""
-
-    hash: str | None = None
-
-
-class AddParams(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether the md5 is taken, and where the file comes from."""
-
-    md5: bool = True
-    origin: str = ""
-
-
-class OffsetParams(msgspec.Struct, forbid_unknown_fields=True):
-    """Where the bytes go."""
-
-    offset: int = 0
-
-
-class CheckParams(msgspec.Struct, forbid_unknown_fields=True):
-    """What to check; see ``Archive.check``."""
-
-    fast: bool = False
-    subset: str | None = None
-    head: str | None = None
-
-
-class NoParams(msgspec.Struct, forbid_unknown_fields=True):
-    """No parameter is known here."""
-
-
-class NewEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """An upload that is to become an entry."""
-
-    event: str
-    production: str
-    name: str
-    upload: str
-    origin: str = ""
-
-
-class NewEntries(msgspec.Struct, forbid_unknown_fields=True):
-    """Uploads that are to become entries, all or none."""
-
-    entries: list[NewEntry]
-    md5: bool = True
 
 
 def mount(context: Context) -> list[Route]:

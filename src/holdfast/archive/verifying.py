@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from holdfast.archive.contract import Verify, check_expected, expected_digests
+from holdfast.archive.contract import Verify
 from holdfast.archive.entries import Entry
+from holdfast.archive.expecting import check_expected, expected_digests
 from holdfast.errors import HashError, InvalidInputError, MissingFileError
 from holdfast.files import os_errors
 from holdfast.hashing import Digest, hash_stream
