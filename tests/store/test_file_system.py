@@ -518,3 +518,14 @@ def test_watched_and_unwatched_stores_close_what_they_open(tmp_path):
             list(store.query())
         del value, store
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_a_disconnected_store_leaves_one_index_file_and_opens_again(store):
+    store.connect()
+    store.from_bytes("k", b"1")
+    store.disconnect()
+    hidden = os.path.join(store.path, ".holdfast")
+    assert sorted(os.listdir(hidden)) == ["staging", "store.db"]
+    assert store.to_bytes("k") == b"1"
+    store.from_bytes("k", b"2")
+    assert store.to_bytes("k") == b"2"

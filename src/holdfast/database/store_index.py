@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from holdfast.database.connection import Schema, SqliteFile
-from holdfast.database.store_tables import Entries, sealed, unsealed
+from holdfast.database.store_tables import Entries, Reopening, sealed, unsealed
 from holdfast.queries import Query
 from holdfast.types import Durability, PathLike
 
@@ -143,18 +143,18 @@ class StoreIndex:
     """
 
     def __init__(self, path: PathLike, durability: Durability, *, read_only: bool = False) -> None:
-        self._file = SqliteFile(path, _SCHEMA, durability=durability, read_only=read_only)
+        self._file = Reopening(lambda: SqliteFile(path, _SCHEMA, durability=durability, read_only=read_only))
         self._entries = Entries(self._file, "state = 0", makes_indexes=False)
         self._learned: dict[str, IndexRow] = {}
         self._commits_alone = durability == "os"
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database until it is used again."""
         self._file.close()
 
     def change(self) -> object:
         """Return a token that differs after any commit of any process."""
-        return self._file.change()
+        return self._file().change()
 
     # Reading -------------------------------------------------------------------------------------------
 
@@ -178,12 +178,12 @@ class StoreIndex:
         """
         if self._learned and key in self._learned:
             return self._learned[key]
-        found = self._file.one(_FIND, (key,))
+        found = self._file().one(_FIND, (key,))
         return None if found is None else self._row(found)
 
     def _row(self, found: Sequence[Any]) -> IndexRow:
         row = IndexRow._make(found)
-        unsealed(row.key, row.text, row.digest, row.seal, self._file.path)
+        unsealed(row.key, row.text, row.digest, row.seal, self._file().path)
         return row
 
     def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -202,7 +202,7 @@ class StoreIndex:
 
     def facts(self) -> dict[str, tuple[int, int, int, int]]:
         """Return ``(text_size, text_time, recorded, state)`` of every key."""
-        with self._file.lease() as connection:
+        with self._file().lease() as connection:
             found = {
                 key: tuple(rest)
                 for key, *rest in connection.execute(
@@ -231,7 +231,7 @@ class StoreIndex:
         return [row for row in self._select("staged <> ''", ()) if row.staged in wanted]
 
     def _select(self, condition: str, values: tuple[Any, ...]) -> list[IndexRow]:
-        with self._file.lease() as connection:
+        with self._file().lease() as connection:
             found = connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE {condition}", values).fetchall()
         return [self._row(row) for row in found]
 
@@ -246,10 +246,10 @@ class StoreIndex:
             Each replaces what was known of its key.
         """
         if len(rows) == 1 and self._commits_alone:
-            with self._file.lease() as connection:
+            with self._file().lease() as connection:
                 connection.execute(_UPSERT, _values(rows[0]))
             return
-        with self._file.transaction() as connection:
+        with self._file().transaction() as connection:
             connection.executemany(_UPSERT, map(_values, rows))
 
     def learn(self, row: IndexRow, old: IndexRow | None) -> bool:
@@ -268,10 +268,10 @@ class StoreIndex:
             False when somebody else recorded something meanwhile.
         """
         generation = 0 if old is None else old.generation
-        if self._file.read_only:
+        if self._file().read_only:
             self._learned[row.key] = row._replace(generation=generation + 1)
             return True
-        with self._file.transaction() as connection:
+        with self._file().transaction() as connection:
             if self._generation(connection, row.key) != generation:
                 return False
             connection.execute(_UPSERT, _values(row))
@@ -279,10 +279,10 @@ class StoreIndex:
 
     def forget(self, row: IndexRow) -> bool:
         """Delete a row, unless it was changed since it was read; see `learn`."""
-        if self._file.read_only:
+        if self._file().read_only:
             self._learned[row.key] = row._replace(generation=row.generation + 1, state=ABSENT)
             return True
-        with self._file.transaction() as connection:
+        with self._file().transaction() as connection:
             if self._generation(connection, row.key) != row.generation:
                 return False
             connection.execute("DELETE FROM entries WHERE key = ?", (row.key,))
@@ -295,5 +295,5 @@ class StoreIndex:
 
     def drop(self, keys: Iterable[str]) -> None:
         """Delete the rows of keys."""
-        with self._file.transaction() as connection:
+        with self._file().transaction() as connection:
             connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])

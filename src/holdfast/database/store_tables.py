@@ -7,8 +7,9 @@ A store's index and a store's values are both such a table with columns of their
 from __future__ import annotations
 
 import re
+import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from holdfast.database.connection import SqliteFile
@@ -16,7 +17,7 @@ from holdfast.database.store_filter import Narrowed, indexed, narrowed
 from holdfast.errors import HashError
 from holdfast.queries import Query
 
-__all__ = ["Entries", "sealed", "unsealed"]
+__all__ = ["Entries", "Reopening", "sealed", "unsealed"]
 
 _PAGE = 5000
 _INDEX_FROM = 1000
@@ -61,12 +62,44 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) ->
     return text
 
 
+class Reopening:
+    """Hold a database that is closed for a while and opened again when it is used.
+
+    Parameters
+    ----------
+    open_file : callable
+        Opens it.
+    """
+
+    def __init__(self, open_file: Callable[[], SqliteFile]) -> None:
+        self._open_file = open_file
+        self._lock = threading.Lock()
+        self._file: SqliteFile | None = open_file()
+
+    def __call__(self) -> SqliteFile:
+        """Return the database, open."""
+        return self._file or self._opened()
+
+    def _opened(self) -> SqliteFile:
+        with self._lock:
+            if self._file is None:
+                self._file = self._open_file()
+            return self._file
+
+    def close(self) -> None:
+        """Close it; one in memory stays, as nothing else has its contents."""
+        with self._lock:
+            if self._file is not None and self._file.path != ":memory:":
+                self._file.close()
+                self._file = None
+
+
 class Entries:
     """Search a table ``entries`` with at least ``key``, ``metadata``, ``digest`` and ``seal``.
 
     Parameters
     ----------
-    file : SqliteFile
+    file : Reopening
         The database.
     live : str
         The SQL of what counts as an entry.
@@ -74,10 +107,10 @@ class Entries:
         Make an index of each field that is asked for, up to a number. Every change then costs a little more.
     """
 
-    def __init__(self, file: SqliteFile, live: str = "1", *, makes_indexes: bool) -> None:
+    def __init__(self, file: Reopening, live: str = "1", *, makes_indexes: bool) -> None:
         self.file = file
         self._live = live
-        self._makes_indexes = makes_indexes and not file.read_only
+        self._makes_indexes = makes_indexes and not file().read_only
         self._fields: set[str] = set()
 
     def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -108,10 +141,10 @@ class Entries:
         )
         last, count = "", _PAGE
         while count == _PAGE:
-            with self.file.lease() as connection:
+            with self.file().lease() as connection:
                 rows = connection.execute(statement, (*test.values, last)).fetchall()
             for last, text, digest, seal in rows:
-                yield last, unsealed(last, text, digest, seal, self.file.path)
+                yield last, unsealed(last, text, digest, seal, self.file().path)
             count = len(rows)
 
     def keys(self, pattern: str) -> Iterator[str]:
@@ -135,7 +168,7 @@ class Entries:
         )
         last, count = "", _PAGE
         while count == _PAGE:
-            with self.file.lease() as connection:
+            with self.file().lease() as connection:
                 rows = connection.execute(statement, (wide, last)).fetchall()
             for (last,) in rows:
                 yield last
@@ -143,7 +176,7 @@ class Entries:
 
     def count(self) -> int:
         """Return the number of entries."""
-        with self.file.lease() as connection:
+        with self.file().lease() as connection:
             return int(connection.execute(f"SELECT count(*) FROM entries WHERE {self._live}").fetchone()[0])
 
     def _index(self, test: Narrowed) -> None:
@@ -151,7 +184,7 @@ class Entries:
         if not self._makes_indexes or not test.field or test.field in self._fields:
             return
         self._fields.add(test.field)
-        with self.file.lease() as connection:
+        with self.file().lease() as connection:
             is_large = connection.execute(f"SELECT 1 FROM entries LIMIT 1 OFFSET {_INDEX_FROM}").fetchone()
             (there,) = connection.execute(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name LIKE 'field_%'"
@@ -159,5 +192,5 @@ class Entries:
         if is_large is None:
             self._fields.discard(test.field)
         elif there < _MOST_INDEXES:
-            with self.file.transaction() as connection:
+            with self.file().transaction() as connection:
                 connection.execute(indexed(test.field))

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from holdfast.database.connection import Schema, SqliteFile
-from holdfast.database.store_tables import Entries, sealed, unsealed
+from holdfast.database.store_tables import Entries, Reopening, sealed, unsealed
 from holdfast.queries import Query
 from holdfast.types import Buffer, Durability, PathLike
 
@@ -143,17 +143,17 @@ class StoreValues:
     """
 
     def __init__(self, path: PathLike, durability: Durability, *, read_only: bool = False) -> None:
-        self._file = SqliteFile(path, _SCHEMA, durability=durability, read_only=read_only)
+        self._file = Reopening(lambda: SqliteFile(path, _SCHEMA, durability=durability, read_only=read_only))
         self._entries = Entries(self._file, makes_indexes=True)
         self._commits_alone = durability == "os"
 
     @property
     def path(self) -> str:
         """The file."""
-        return self._file.path
+        return self._file().path
 
     def close(self) -> None:
-        """Close the file; the last one out leaves it without log."""
+        """Close the file until it is used again; the last one out leaves it without log."""
         self._file.close()
 
     # Reading -------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class StoreValues:
         HashError
             The entry is damaged.
         """
-        return self._row(self._file.one(_FIND, (key,)))
+        return self._row(self._file().one(_FIND, (key,)))
 
     def text(self, key: str) -> str | None:
         """Return the metadata of a key as JSON text, or None.
@@ -176,22 +176,22 @@ class StoreValues:
         HashError
             The entry is damaged.
         """
-        found = self._file.one("SELECT metadata, digest, seal FROM entries WHERE key = ?", (key,))
+        found = self._file().one("SELECT metadata, digest, seal FROM entries WHERE key = ?", (key,))
         if found is None:
             return None
         text, digest, seal = found
-        return unsealed(key, text, digest, seal, self._file.path)
+        return unsealed(key, text, digest, seal, self._file().path)
 
     def _row(self, found: Any) -> ValueRow | None:
         if found is None:
             return None
         row = ValueRow._make(found)
-        unsealed(row.key, row.text, row.digest, row.seal, self._file.path)
+        unsealed(row.key, row.text, row.digest, row.seal, self._file().path)
         return row
 
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """Return a context that keeps one state of the file readable while others write."""
-        return self._file.read()
+        return self._file().read()
 
     def find_in(self, connection: sqlite3.Connection, key: str) -> ValueRow | None:
         """Return what a snapshot has under a key, or None."""
@@ -215,7 +215,7 @@ class StoreValues:
 
     def faults(self) -> list[str]:
         """Return what SQLite itself finds wrong with the file."""
-        with self._file.lease() as connection:
+        with self._file().lease() as connection:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check(100)")]
         return [] if found == ["ok"] else found
 
@@ -232,10 +232,10 @@ class StoreValues:
             The time of the change, nanoseconds since the epoch UTC.
         """
         if self._commits_alone and len(values) == 1 and _is_small(values[0]):
-            with self._file.lease() as connection:
+            with self._file().lease() as connection:
                 connection.execute(_SET, _row_of(values[0], now))
             return
-        with self._file.transaction() as connection:
+        with self._file().transaction() as connection:
             if all(map(_is_small, values)):
                 connection.executemany(_SET, [_row_of(value, now) for value in values])
                 return

@@ -156,8 +156,10 @@ class FileSystemStore(Store):
         super().connect(credentials)
 
     def disconnect(self) -> None:
-        """Stop watching the directory; see `Store.disconnect`."""
+        """Stop watching the directory and lay the index to rest; see `Store.disconnect`."""
         self._survey.close()
+        self._index.close()
+        self._directory.lock.close()
         super().disconnect()
 
     # Reading -------------------------------------------------------------------------------------------

@@ -80,6 +80,11 @@ class SQLiteStore(Store):
         """Describe the store; see `Store.info`."""
         return super().info() | {"readonly": self._is_read_only, "durability": self.durability}
 
+    def disconnect(self) -> None:
+        """Lay the file to rest; see `Store.disconnect`."""
+        self._values.close()
+        super().disconnect()
+
     # Reading -------------------------------------------------------------------------------------------
 
     def _find(self, key: str) -> Value:
