@@ -9,9 +9,9 @@ True
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from holdfast.lazy import lazy_names
 from holdfast.types import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -38,29 +38,20 @@ __all__ = [
     "index",
 ]
 
-_HOMES = {
-    "AnalysisClient": "holdfast.analysis",
-    "Archive": "holdfast.archive",
-    "Finding": "holdfast.reports",
-    "HoldfastError": "holdfast.errors",
-    "LocalAnalysisClient": "holdfast.analysis",
-    "Record": "holdfast.records",
-    "Report": "holdfast.reports",
-    "check": "holdfast.catalog",
-    "download": "holdfast.catalog",
-    "from_catalog": "holdfast.catalog",
-    "from_uri": "holdfast.catalog",
-    "index": "holdfast.catalog",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AnalysisClient": "holdfast.analysis",
+        "Archive": "holdfast.archive",
+        "Finding": "holdfast.reports",
+        "HoldfastError": "holdfast.errors",
+        "LocalAnalysisClient": "holdfast.analysis",
+        "Record": "holdfast.records",
+        "Report": "holdfast.reports",
+        "check": "holdfast.catalog",
+        "download": "holdfast.catalog",
+        "from_catalog": "holdfast.catalog",
+        "from_uri": "holdfast.catalog",
+        "index": "holdfast.catalog",
+    },
+)

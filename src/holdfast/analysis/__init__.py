@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from holdfast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from holdfast.analysis.client import AnalysisClient
@@ -16,17 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AnalysisClient", "Documents", "Lineage", "LocalAnalysisClient"]
 
-_HOMES = {
-    "AnalysisClient": "client",
-    "Documents": "documents",
-    "Lineage": "lineage",
-    "LocalAnalysisClient": "local",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'holdfast.analysis' has no attribute {name!r}")
-    value = getattr(import_module(f"holdfast.analysis.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AnalysisClient": "holdfast.analysis.client",
+        "Documents": "holdfast.analysis.documents",
+        "Lineage": "holdfast.analysis.lineage",
+        "LocalAnalysisClient": "holdfast.analysis.local",
+    },
+)

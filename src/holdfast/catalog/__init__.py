@@ -5,8 +5,9 @@ Everything is loaded when it is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from holdfast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from holdfast.catalog.checking import check
@@ -18,23 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Container", "check", "download", "from_catalog", "from_uri", "index"]
 
-_HOMES = {
-    "Container": "holdfast.catalog.client.container",
-    "check": "holdfast.catalog.checking",
-    "download": "holdfast.catalog.downloads",
-    "from_catalog": "holdfast.catalog.client.local",
-    "from_uri": "holdfast.catalog.client.remote",
-    "index": "holdfast.catalog.indexing",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'holdfast.catalog' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Container": "holdfast.catalog.client.container",
+        "check": "holdfast.catalog.checking",
+        "download": "holdfast.catalog.downloads",
+        "from_catalog": "holdfast.catalog.client.local",
+        "from_uri": "holdfast.catalog.client.remote",
+        "index": "holdfast.catalog.indexing",
+    },
+)

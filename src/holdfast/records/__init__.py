@@ -10,8 +10,9 @@ array([1., 2.])
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from holdfast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from holdfast.records.command import Command, require
@@ -20,21 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Command", "Record", "require", "serve"]
 
-_HOMES = {
-    "Command": "holdfast.records.command",
-    "Record": "holdfast.records.handle",
-    "require": "holdfast.records.command",
-    "serve": "holdfast.records.serving",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'holdfast.records' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Command": "holdfast.records.command",
+        "Record": "holdfast.records.handle",
+        "require": "holdfast.records.command",
+        "serve": "holdfast.records.serving",
+    },
+)

@@ -11,9 +11,9 @@ b'1'
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from holdfast.lazy import lazy_names
 from holdfast.store.events import (
     EventManager,
     StoreDeleteEvent,
@@ -71,26 +71,17 @@ __all__ = [
     "set_event_manager",
 ]
 
-_HOMES = {
-    "FileSystemStore": "file_system",
-    "HTTPStore": "client",
-    "JoinedStore": "joined",
-    "MemoryStore": "memory",
-    "MountedStore": "mounted",
-    "SQLiteStore": "sqlite",
-    "Store": "base",
-    "Value": "value",
-    "init_shared_store": "file_system",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'holdfast.store' has no attribute {name!r}")
-    value = getattr(import_module(f"holdfast.store.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "FileSystemStore": "holdfast.store.file_system",
+        "HTTPStore": "holdfast.store.client",
+        "JoinedStore": "holdfast.store.joined",
+        "MemoryStore": "holdfast.store.memory",
+        "MountedStore": "holdfast.store.mounted",
+        "SQLiteStore": "holdfast.store.sqlite",
+        "Store": "holdfast.store.base",
+        "Value": "holdfast.store.value",
+        "init_shared_store": "holdfast.store.file_system",
+    },
+)
