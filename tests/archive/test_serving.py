@@ -42,5 +42,7 @@ def test_whole_server_has_each_archive_by_its_name(tmp_path, file):
         remote.add_file("S1", "Prod0", file())
         assert [entry.place.path for entry in remote.entries()] == ["S1/Prod0/results.xml"]
         connection = Connection.to_site(app.site)
+        with pytest.raises(NotAStoreError, match="/archive/NAME"):
+            RemoteArchive.over(connection)
         assert connection.get_json("/archive/") == {"archives": ["results"]}
         assert "/archive/{archive}/entries" in connection.get_json("/openapi.json")["paths"]

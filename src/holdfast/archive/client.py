@@ -72,9 +72,11 @@ class RemoteArchive(Archive):
 
     def _ask(self, path: str) -> dict[str, Json]:
         try:
-            about = self._connection.get_json(path)
+            about = msgspec.json.decode(self._connection.get_bytes(path))
         except NotFoundError as error:
             raise NotAStoreError(f"there is no archive at {self.root}: {error.message}") from error
+        except msgspec.DecodeError as error:
+            raise NotAStoreError(f"there is no archive at {self.root}; try /archive/NAME below it") from error
         if not isinstance(about, dict) or about.get("format") != "holdfast-archive":
             names = about.get("archives") if isinstance(about, dict) else None
             hint = f"; there are: {', '.join(names)}" if names else ""
