@@ -207,7 +207,7 @@ class Site:
             body = reply.body
             if request.method == "HEAD" or reply.status in WITHOUT_BODY:
                 await send({"type": "http.response.body", "body": b""})
-            elif isinstance(body, bytes) and len(body) <= PIECE_BYTES:
+            elif isinstance(body, bytes | bytearray | memoryview) and len(body) <= PIECE_BYTES:
                 self.metrics.body_bytes += len(body)
                 await send({"type": "http.response.body", "body": body})
             elif request.direct:
@@ -234,7 +234,8 @@ class Site:
     async def _send_watched(self, request: Request, reply: Reply, receive: Receive, send: Send) -> None:
         """Send a long body; stop at once when the client has left, break off when it fails."""
         gate, left = self._gate_here(), asyncio.ensure_future(_left(receive))
-        gate.bodies += 1
+        is_large = not isinstance(reply.body, Live)
+        gate.bodies += is_large
         try:
             if isinstance(reply.body, Live):
                 await self._send_live(request, reply.body, left, send)
@@ -251,7 +252,7 @@ class Site:
         except Exception:
             _log.exception("%s broke off by a fault in Holdfast", request)
         finally:
-            gate.bodies -= 1
+            gate.bodies -= is_large
             left.cancel()
 
     async def _pieces(self, request: Request, reply: Reply) -> AsyncIterator[Buffer]:

@@ -49,7 +49,7 @@ class Received:
 
 
 class Receiver(Protocol):
-    """Take an upload; exactly one of ``finish`` and ``abort`` is called, last."""
+    """Take an upload; ``finish`` comes last, or ``abort`` after what failed, ``finish`` included."""
 
     def write(self, block: memoryview, /) -> object:
         """Take the next bytes; they are valid only during the call."""

@@ -124,6 +124,7 @@ class Serving(uvicorn.Server):
             )
         )
         self._site = site
+        site.is_stopping = False
 
     def stop(self) -> None:
         """Stop when the answers on their way are out; safe in signal handlers and threads."""
