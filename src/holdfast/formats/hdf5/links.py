@@ -203,7 +203,9 @@ class FileSet:
         for part in path.split("/"):
             if part in ("", "."):
                 continue
-            if not isinstance(place.object, h5g.GroupID) or os.fsencode(part) not in place.object:
+            with hdf5_errors(place.opened):
+                is_there = isinstance(place.object, h5g.GroupID) and os.fsencode(part) in place.object
+            if not is_there:
                 raise NotFoundError(f"{place.opened.name} has no object {path!r}")
             place = self.open_link(place, os.fsencode(part), left)
         return place
