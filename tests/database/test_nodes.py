@@ -5,6 +5,7 @@ import time
 import pytest
 
 from holdfast.database import ROOT, Database, NewAsset, NewLink, NewNode, NewSource, backup
+from holdfast.database.sorting import order_of, write_cursor
 from holdfast.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -14,7 +15,7 @@ from holdfast.errors import (
     TimeLimitError,
 )
 from holdfast.hashing import hash_bytes
-from holdfast.queries import FullText, Key, Like, Regex
+from holdfast.queries import FullText, In, Key, Like, NotIn, Regex
 
 DIGEST = str(hash_bytes(b"x"))
 
@@ -368,3 +369,32 @@ def test_counts_are_remembered_only_while_nothing_is_committed(database):
         for size in (5, 6, 7):
             assert [database.nodes.search(ROOT, Key("k") == 1, limit=1).count for _ in range(3)] == [size] * 3
             add(other, NewNode(f"more{size}", "bytes", {"k": 1}))
+
+
+def test_strange_ids_are_not_found(database):
+    for number in (2**70, -(2**70), 77):
+        for call in (database.nodes.get, database.assets.get):
+            with pytest.raises(NotFoundError):
+                call(number)
+
+
+PLACES = [
+    5, [], [None], [2**70], ["x"], [True], [[2, "x"], 1], [[3, 5], 1], [[9, 1], 1], [[2, [1]], 1],
+    [[2, 2**70], 1], [[1], 1], [[[2], 1], 1], [{}, 1], [[2, None], 1],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_forged_cursor_is_refused(database, place):
+    add(database, *(NewNode(f"n{n}", "bytes", {"a": n}) for n in range(3)))
+    order = order_of([("a", 1)])
+    with pytest.raises(InvalidInputError):
+        database.nodes.search(ROOT, sort=[("a", 1)], cursor=write_cursor(order, place))
+
+
+def test_ten_thousands_of_values_are_looked_for(database):
+    add(database, *(NewNode(f"n{n}", "bytes", {"a": n + 0.5, "b": [n]}) for n in range(3)))
+    for values in ([n + 0.5 for n in range(1, 40_000)], [[n] for n in range(1, 40_000)]):
+        key = "a" if isinstance(values[0], float) else "b"
+        assert database.nodes.count(ROOT, In(key, values)) == 2
+        assert database.nodes.count(ROOT, NotIn(key, values)) == 1

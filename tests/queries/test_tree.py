@@ -140,6 +140,7 @@ def test_query_keeps_its_own_copy_of_a_value():
         lambda: Like("a", 5),
         lambda: KeyPresent("a", exists="no"),
         lambda: SpecsQuery("s"),
+        lambda: StructureFamilyQuery("banana"),
         lambda: FullText(5),
         lambda: Key(5) == 1,
         lambda: Key([]) == 1,

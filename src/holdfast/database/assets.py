@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from holdfast.database.connection import SqliteFile
+from holdfast.database.paging import is_id
 from holdfast.database.records import AssetRow, AssetState
 from holdfast.errors import NotFoundError
 
@@ -60,9 +61,9 @@ class Assets:
 
     def _one(self, test: str, value: object, message: str) -> AssetRow:
         with self._file.lease() as connection:
-            row = connection.execute(
-                f"SELECT {ASSET_COLUMNS} FROM assets a WHERE {test}", (value,)
-            ).fetchone()
+            select = f"SELECT {ASSET_COLUMNS} FROM assets a WHERE {test}"
+            is_possible = isinstance(value, str) or is_id(value)
+            row = connection.execute(select, (value,)).fetchone() if is_possible else None
         if row is None:
             raise NotFoundError(message)
         return asset_row(row)

@@ -49,6 +49,7 @@ _BEYOND = 2**63
 _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _FEW = 20
 _MOST_WAYS = 64
+_MOST_BOUND = 5000
 
 
 class Row(NamedTuple):
@@ -235,9 +236,15 @@ class LeafMaker:
                 by_kind.setdefault(kind, []).append(stored)
 
         def tests(path: int, flags: int) -> list[Fragment]:
-            return [_among(path, kind, stored) for kind, stored in by_kind.items()]
+            return [test for kind, stored in by_kind.items() if (test := self._among(path, kind, stored))]
 
         return tests
+
+    def _among(self, path: int, kind: int, stored: Sequence[object]) -> Fragment | None:
+        if kind == TEXT or len(stored) <= _MOST_BOUND:
+            return _among(path, kind, stored)
+        # More values than a statement takes are left to the reference matcher.
+        return Fragment(f"path = {path} AND kind = {kind}") if self.up else None
 
     def _comparison(self, query: Comparison) -> Leaf:
         return self._range(Range((query,)))

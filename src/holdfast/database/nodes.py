@@ -15,7 +15,7 @@ from holdfast.database.assets import ASSET_COLUMNS, asset_row
 from holdfast.database.connection import SqliteFile
 from holdfast.database.facets import Facets, facets
 from holdfast.database.opening import MEMORY
-from holdfast.database.paging import Window
+from holdfast.database.paging import Window, is_id
 from holdfast.database.records import AssetRow, NodeRow, Page, RevisionRow, SourceRow
 from holdfast.database.scopes import Scope
 from holdfast.database.searching import NODE_COLUMNS, count_hits, search_nodes
@@ -254,7 +254,7 @@ class Nodes:
 
 
 def _node(connection: sqlite3.Connection, node: int) -> NodeRow:
-    row = connection.execute(f"{_SELECT} WHERE n.id = ?", (node,)).fetchone()
+    row = connection.execute(f"{_SELECT} WHERE n.id = ?", (node,)).fetchone() if is_id(node) else None
     if row is None:
         raise NotFoundError(f"no node with id {node}; list the nodes anew")
     return NodeRow._make(row)

@@ -21,8 +21,9 @@ from holdfast.database.scopes import Scope
 from holdfast.database.sorting import Image, Order, in_order, position, read_cursor
 from holdfast.errors import InvalidInputError
 from holdfast.queries import Field
+from holdfast.queries.values import BOOL, LIST, NULL, NUMBER, OBJECT, TEXT
 
-__all__ = ["MAX_LIMIT", "Pager", "Window", "hit_ids"]
+__all__ = ["MAX_LIMIT", "Pager", "Window", "hit_ids", "is_id"]
 
 MAX_LIMIT = 100_000
 """The most rows of one page."""
@@ -121,13 +122,8 @@ class Pager:
         if self.window.cursor is None:
             return None
         place = read_cursor(self.window.cursor, self.order)
-        images = place[:-1] if isinstance(place, list) else ()
-        is_whole = (
-            len(images) == len(self.order.keys) and isinstance(place, list) and isinstance(place[-1], int)
-        )
-        if not is_whole or not all(
-            each is None or (isinstance(each, list) and len(each) == 2) for each in images
-        ):
+        is_whole = isinstance(place, list) and len(place) == len(self.order.keys) + 1 and is_id(place[-1])
+        if not is_whole or not all(each is None or _is_image(each) for each in place[:-1]):
             raise InvalidInputError("the cursor is damaged; start again without it")
         return place
 
@@ -281,3 +277,26 @@ class Pager:
             for (path, _), images in zip(self.order.keys, found, strict=True):
                 images.update((node, image(value)) for value in Field(path).reach(document))
         return list(found)
+
+
+def is_id(value: object) -> bool:
+    """Tell whether a value can be an id."""
+    return isinstance(value, int) and not isinstance(value, bool) and -_BIGGEST <= value <= _BIGGEST
+
+
+def _is_image(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2 or not is_id(value[0]) or value[0] not in _IMAGE_TYPES:
+        return False
+    stored = value[1]
+    is_small = not isinstance(stored, int) or is_id(stored)
+    return isinstance(stored, _IMAGE_TYPES[value[0]]) and not isinstance(stored, bool) and is_small
+
+
+_IMAGE_TYPES: dict[object, tuple[type, ...]] = {
+    NULL: (int,),
+    BOOL: (int,),
+    NUMBER: (int, float),
+    TEXT: (str,),
+    LIST: (bytes,),
+    OBJECT: (bytes,),
+}
