@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import HashError, InvalidInputError, NewerFormatError
+from holdfast.errors import HashError, InvalidInputError, NewerFormatError, StorageError
 from holdfast.hashing import hash_bytes
 from holdfast.journal import Journal
 
@@ -195,4 +195,19 @@ def test_entry_of_a_newer_release_is_refused(journal):
 
 def test_journal_of_nothing_has_nothing(journal):
     assert journal.pending() == []
+    assert journal.recover() == 0
+
+
+def test_a_decision_whose_sync_failed_is_undone_and_found_by_nobody(journal, recorder):
+    def fails():
+        with journal.begin("move", {"a": 1}):
+            [name] = left(journal)
+            path = Path(journal.directory, name)
+            path.rename(path.with_suffix(".decided"))
+            raise StorageError("the directory's fsync failed")
+
+    with pytest.raises(StorageError):
+        fails()
+    assert recorder.calls == [("undo", {"a": 1})]
+    assert left(journal) == []
     assert journal.recover() == 0

@@ -286,8 +286,10 @@ class Transaction:
                 self._participant.finish(self.facts)
                 remove(self._path + _DECIDED)
             else:
+                # A decision whose sync failed has its name already: it must not be found by anybody.
+                remove(self._path + _DECIDED, missing_ok=True)
                 self._participant.undo(self.facts)
-                remove(self._path + _INTENT)
+                remove(self._path + _INTENT, missing_ok=True)
 
 
 def _encoded(kind: str, facts: Facts) -> bytes:
