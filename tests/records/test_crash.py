@@ -16,7 +16,8 @@ from holdfast import files
 from holdfast.errors import StorageFullError
 from holdfast.records import Record
 
-pytestmark = [pytest.mark.slow, pytest.mark.privileged]
+# Some thousand processes are started and killed: on a busy machine a case takes minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.privileged, pytest.mark.timeout(1800)]
 
 PREPARE = """
 import numpy as np
