@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
+from catalog.lab import IMAGE
 from holdfast.catalog import from_catalog
 from holdfast.catalog.commands import fraction
 from holdfast.cli import run
@@ -64,6 +66,12 @@ def test_search_looks_at_the_whole_subtree(capsys, target):
 def test_export_saves_a_node(capsys, target, tmp_path):
     assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.json")]) == 0
     assert json.loads((tmp_path / "t.json").read_text())
+    assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.csv"), "--column", "y"]) == 0
+    assert (tmp_path / "t.csv").read_text().split() == ["y", "0.5", "1.5", "2.5"]
+    image = "runs/scan.nxs/entry/data/image"
+    assert run(["export", target, image, "-o", str(tmp_path / "a.npy"), "--slice", "1,::2,-1"]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), IMAGE[1, ::2, -1])
+    assert run(["export", target, image, "-o", str(tmp_path / "b.npy"), "--column", "x"]) == 2
     assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.docx")]) == InvalidInputError.exit_code
 
 

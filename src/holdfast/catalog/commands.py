@@ -230,15 +230,28 @@ def download(
 def export(
     target: Target,
     path: NodePath,
+    *,
     output: Annotated[str, typer.Option("--output", "-o", help="File to write; its suffix says the format.")],
-    form: Annotated[
-        str, typer.Option("--format", help="Media type or suffix, when the name does not say it.")
-    ] = "",
+    form: Annotated[str, typer.Option("--format", help="Media type or suffix, if the name has none.")] = "",
+    part: Annotated[str, typer.Option("--slice", help="Of an array, such as 0:10,::2")] = "",
+    column: Annotated[list[str] | None, typer.Option(help="Of a table; may be repeated.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="Of a container; may be repeated.")] = None,
     api_key: ApiKey = "",
     api_key_file: ApiKeyFile = "",
 ) -> None:
-    """Save the data of one node in another format."""
-    open_target(target, path, api_key, api_key_file).export(output, form or None)
+    """Save the data of one node, or a part of it, in another format."""
+    options: dict[str, Any] = {"columns": column, "fields": field}
+    if part:
+        options["slice"] = _slice(part)
+    chosen = {name: value for name, value in options.items() if value}
+    open_target(target, path, api_key, api_key_file).export(output, form or None, **chosen)
+
+
+def _slice(text: str) -> tuple[Any, ...]:
+    # numpy is loaded by who slices, not by who lists.
+    from holdfast.formats.slicing import parse_slice
+
+    return parse_slice(text)
 
 
 def _found(container: Container, query: str) -> Container:

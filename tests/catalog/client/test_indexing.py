@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from holdfast.catalog.client.indexing import pieces, plan
+from holdfast.catalog.client.indexing import pieces, plan, written
 from holdfast.errors import InvalidTypeError, OutOfRangeError
+from holdfast.formats.slicing import parse_slice
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
 
@@ -55,6 +56,20 @@ def test_mixed_indexes_give_what_numpy_gives():
         (..., [True, False, True, False, True]),
     ]:
         np.testing.assert_array_equal(read(array, index), array[index])
+
+
+@given(st.data(), SHAPES)
+def test_an_index_written_for_a_server_means_what_numpy_means(data, shape):
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    index = data.draw(hnp.basic_indices(shape, allow_newaxis=False))
+    wire = written(index, shape)
+    np.testing.assert_array_equal(array[parse_slice(wire)] if wire else array, array[index])
+
+
+@pytest.mark.parametrize("index", [None, [0], np.zeros((4, 6), bool)])
+def test_an_index_that_no_server_knows_is_not_written(index):
+    with pytest.raises(InvalidTypeError):
+        written(index, (4, 6))
 
 
 def test_a_single_element_asks_for_one_element():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.catalog.client.indexing import Cut, pieces, plan
+from holdfast.catalog.client.indexing import Cut, pieces, plan, written
 from holdfast.catalog.client.node import Node
 from holdfast.catalog.client.session import Pairs
 from holdfast.errors import InvalidTypeError, MissingDependencyError
@@ -152,7 +152,7 @@ class ArrayNode(Node):
 
     def _export_query(self, options: dict[str, Any]) -> Pairs:
         index = options.pop("slice", ...)
-        wire = plan(index, self.shape).wire
+        wire = written(index, self.shape)
         return [*([("slice", wire)] if wire else []), *super()._export_query(options)]
 
     def _summary(self) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from holdfast.errors import InvalidTypeError, OutOfRangeError
 
-__all__ = ["Cut", "pieces", "plan"]
+__all__ = ["Cut", "pieces", "plan", "written"]
 
 Shape: TypeAlias = tuple[int, ...]
 _WHOLE = slice(None)
@@ -90,6 +90,58 @@ def plan(index: Any, shape: Shape) -> Cut:
         local.append(picked)
     whole = all(cut == slice(0, length, 1) for cut, length in zip(slices, shape, strict=True))
     return Cut(tuple(slices), tuple(local), whole)
+
+
+def written(index: Any, shape: Shape) -> str:
+    """Write an index for a server that does the whole work, as exports need it.
+
+    Parameters
+    ----------
+    index : int, slice, Ellipsis, or a tuple of these
+        As numpy takes it.
+    shape : tuple of int
+        Shape of the whole array.
+
+    Returns
+    -------
+    str
+        The value of ``slice=``; empty for everything.
+
+    Raises
+    ------
+    OutOfRangeError
+        For an integer outside its axis, or more indexes than axes.
+    InvalidTypeError
+        For new axes, masks, arrays of positions, and what is no index.
+
+    Examples
+    --------
+    >>> written((1, ..., slice(None, None, -1)), (2, 3, 4))
+    '1,0:3,3::-1'
+    """
+    parts: list[str] = []
+    whole = True
+    for part, length in _aligned(_expanded(index), shape):
+        if isinstance(part, slice):
+            _sliced(part, length)
+            chosen = range(length)[part]
+            whole = whole and chosen == range(length)
+            parts.append(_range_text(chosen))
+        elif isinstance(part, int):
+            whole = False
+            parts.append(str(_checked(part, length, len(parts))))
+        elif part is not Ellipsis:
+            raise InvalidTypeError("an export takes integers and slices; read the array for other indexes")
+    return "" if whole else ",".join(parts)
+
+
+def _range_text(chosen: range) -> str:
+    if not chosen:
+        return "0:0"
+    if chosen.step > 0:
+        return _written(slice(chosen.start, chosen[-1] + 1, chosen.step))
+    stop = "" if chosen[-1] == 0 else chosen[-1] - 1
+    return f"{chosen.start}:{stop}:{chosen.step}"
 
 
 def pieces(
