@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from holdfast.errors import HashError, InvalidInputError, TooLargeError, TransportError
+from holdfast.errors import InvalidInputError, TooLargeError, TransportError, UnexpectedHashError
 from holdfast.http.frames import FRAMES_MEDIA_TYPE, frames
 from holdfast.http.receive import BytesReceiver, Intake, expected_digests
 from holdfast.http.request import Headers
@@ -47,8 +47,13 @@ def test_what_does_not_agree_is_refused():
         short.end()
     other = intake(("repr-digest", f"sha-256=:{SHA}:"))
     other.take(b"abd")
-    with pytest.raises(HashError):
+    with pytest.raises(UnexpectedHashError, match="the upload"):
         other.end()
+    damaged = intake(("content-type", FRAMES_MEDIA_TYPE))
+    wire = bytearray(b"".join(bytes(part) for part in frames([b"abc"])))
+    wire[-40] ^= 1
+    with pytest.raises(UnexpectedHashError, match="on its way"):
+        damaged.take(wire)
     with pytest.raises(TooLargeError, match="limit of 2"):
         intake(limit=2).take(b"abc")
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.errors import InvalidInputError, TooLargeError, TransportError
+from holdfast.errors import HashError, InvalidInputError, TooLargeError, TransportError, UnexpectedHashError
 from holdfast.hashing import Digest, MultiHasher
 from holdfast.http.frames import FRAMES_MEDIA_TYPE, FrameReader
 from holdfast.http.reply import Reply
@@ -151,6 +152,15 @@ def expected_digests(headers: Headers) -> dict[str, Digest]:
     return found
 
 
+@contextmanager
+def _as_sent() -> Iterator[None]:
+    """Tell damage on the way here from damage in the store: the sender can mend it."""
+    try:
+        yield
+    except HashError as error:
+        raise UnexpectedHashError(error.message, **error.details) from error
+
+
 def _digest(name: str, encoded: str) -> Digest:
     try:
         raw = base64.b64decode(encoded, validate=True)
@@ -189,14 +199,16 @@ class Intake:
 
         Raises
         ------
-        HashError
+        UnexpectedHashError
             For a damaged frame.
         """
         self._arrived += len(data)
         if not self._framed:
             self._write(memoryview(data))
             return
-        for piece in self._frames.feed(data):
+        with _as_sent():
+            pieces = list(self._frames.feed(data))
+        for piece in pieces:
             self._write(memoryview(piece))
 
     def end(self) -> Reply:
@@ -206,7 +218,7 @@ class Intake:
         ------
         TransportError
             For a body that is shorter than announced.
-        HashError
+        UnexpectedHashError
             For other bytes than announced.
         """
         if self._wire_size is not None and self._wire_size != self._arrived:
@@ -216,8 +228,9 @@ class Intake:
         if self._framed:
             self._frames.finish()
         digests = self._hasher.digests()
-        for name, expected in self._expected.items():
-            expected.check(digests[name], "the upload")
+        with _as_sent():
+            for name, expected in self._expected.items():
+                expected.check(digests[name], "the upload")
         return self._receiver.finish(Received(self._hasher.size_bytes, digests))
 
     def abort(self, error: BaseException) -> None:
