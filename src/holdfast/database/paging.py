@@ -281,7 +281,7 @@ class Pager:
 
 def is_id(value: object) -> bool:
     """Tell whether a value can be an id."""
-    return isinstance(value, int) and not isinstance(value, bool) and -_BIGGEST <= value <= _BIGGEST
+    return isinstance(value, int) and not isinstance(value, bool) and -_BIGGEST - 1 <= value <= _BIGGEST
 
 
 def _is_image(value: object) -> bool:
