@@ -26,7 +26,7 @@ from holdfast.hashing import copy_hashed, hash_bytes
 from holdfast.paths import is_reserved, local_path
 from holdfast.types import PathLike
 
-__all__ = ["DATA", "DATABASE", "MARK", "Staging", "staged"]
+__all__ = ["DATA", "DATABASE", "MARK", "Staging", "link_or_copy", "staged"]
 
 DATABASE = "catalog.db"
 DATA = "data"
@@ -159,6 +159,18 @@ def _carry_over(earlier: FilePath, staging: FilePath, dropped: Collection[str]) 
 def _repeat(source: FilePath, target: FilePath) -> None:
     if source.is_symlink():
         symlink_new(os.fspath(source.readlink()), target, durability="os")
-    elif not link_new(source, target, durability="os"):
-        with open(source, "rb", buffering=0) as old, open_atomic(target, durability="os") as out:
-            copy_hashed(old, out.write)
+    else:
+        link_or_copy(source, target)
+
+
+def link_or_copy(source: FilePath, target: FilePath) -> None:
+    """Put a file at a second place: as a link where the file system has them, else as a copy.
+
+    Parameters
+    ----------
+    source, target : Path
+        A file, and a name that nothing has; the caller syncs it.
+    """
+    if not link_new(source, target, durability="os"):
+        with open(source, "rb", buffering=0) as opened, open_atomic(target, durability="os") as out:
+            copy_hashed(opened, out.write)

@@ -12,6 +12,7 @@ from threading import Event
 from holdfast.catalog.client.assets import fetch_asset
 from holdfast.catalog.client.session import Path, Session
 from holdfast.catalog.downloads.placing import Wanted
+from holdfast.catalog.downloads.staging import link_or_copy
 from holdfast.errors import (
     AuthenticationError,
     BulkError,
@@ -21,8 +22,8 @@ from holdfast.errors import (
     StorageFullError,
     TransportError,
 )
-from holdfast.files import link_new, make_directories, open_atomic, remove, replace
-from holdfast.hashing import BlockDigests, copy_hashed, hash_blocks, hash_bytes
+from holdfast.files import link_new, make_directories, remove, replace
+from holdfast.hashing import BlockDigests, hash_blocks, hash_bytes
 from holdfast.paths import join
 
 __all__ = ["Arrived", "Transfer", "transfer"]
@@ -189,12 +190,10 @@ def _places(files: Mapping[Path, Wanted]) -> list[list[Path]]:
 
 
 def _repeat(path: FilePath, other: FilePath) -> None:
-    """Put a file at a second place: as a link where the file system has them, else as a copy."""
+    """Put a file at its next place, where an interrupted attempt may have put it already."""
     make_directories(other.parent)
     remove(other, missing_ok=True, durability="os")
-    if not link_new(path, other, durability="os"):
-        with open(path, "rb", buffering=0) as source, open_atomic(other, durability="os") as out:
-            copy_hashed(source, out.write)
+    link_or_copy(path, other)
 
 
 def _checked(path: FilePath, wanted: Wanted) -> Arrived:
