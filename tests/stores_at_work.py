@@ -27,3 +27,10 @@ def die_while_receiving(path):
             os._exit(1)
 
     FileSystemStore(path).set("k", (Deadly(), {}))
+
+
+def die_in_transaction(path):
+    store = FileSystemStore(path)
+    with store.transaction("never ends"):
+        store.set("k", (io.BytesIO(b"new"), {"v": "new"}))
+        os._exit(1)

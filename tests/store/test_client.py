@@ -3,7 +3,9 @@
 import io
 import os
 import pickle
+import socket
 import threading
+import time
 
 import pytest
 
@@ -19,6 +21,7 @@ from holdfast.errors import (
 from holdfast.http.auth import Access, new_key
 from holdfast.http.client import Connection
 from holdfast.http.edge import Site
+from holdfast.http.limits import Limits
 from holdfast.http.routing import Mount
 from holdfast.http.serving import running
 from holdfast.store import FileSystemStore, HTTPStore, MemoryStore, StoreModificationEvent, init_shared_store
@@ -216,3 +219,23 @@ def test_a_server_that_is_gone_is_a_transport_error(tmp_path):
         HTTPStore("http://127.0.0.1:9", "k").get("k")
     with pytest.raises(NotFoundError), running(Site([])) as url:
         HTTPStore(url).get("k")
+
+
+def test_a_stalled_upload_stops_nobody_and_leaves_the_old_value(tmp_path):
+    init_shared_store(tmp_path)
+    store = FileSystemStore(tmp_path)
+    store.set("k", (io.BytesIO(b"old"), {"a": 1}))
+    with running(site_of(store, limits=Limits(idle_s=0.3))) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as stalled:
+            stalled.sendall(b"PUT /k/data HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+            client = HTTPStore(url)
+            client.set("other", (io.BytesIO(b"1"), {}))
+            assert client.to_bytes("k") == b"old"
+            client.disconnect()
+            deadline = time.monotonic() + 30
+            while os.listdir(tmp_path / ".holdfast" / "staging") and time.monotonic() < deadline:
+                client.exists("k")  # the server gives the stalled one up meanwhile
+            client.disconnect()
+    assert store.to_bytes("k") == b"old"
+    assert os.listdir(tmp_path / ".holdfast" / "staging") == []

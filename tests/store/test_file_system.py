@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast import files
 from holdfast.errors import (
+    ForbiddenError,
     HashError,
     InvalidInputError,
     MissingFileError,
@@ -20,7 +22,7 @@ from holdfast.errors import (
 from holdfast.queries import Key
 from holdfast.store import EventManager, FileSystemStore, StoreModificationEvent, init_shared_store, watching
 from holdfast.testing import StoreTests
-from stores_at_work import count_up, die_while_receiving, overwrite
+from stores_at_work import count_up, die_in_transaction, die_while_receiving, overwrite
 
 
 def make(path, **options):
@@ -529,3 +531,46 @@ def test_a_disconnected_store_leaves_one_index_file_and_opens_again(store):
     assert store.to_bytes("k") == b"1"
     store.from_bytes("k", b"2")
     assert store.to_bytes("k") == b"2"
+
+
+def test_a_lock_holder_that_died_stops_nobody(store):
+    store.set("k", (io.BytesIO(b"old"), {"v": "old"}))
+    process = multiprocessing.get_context("spawn").Process(target=die_in_transaction, args=(store.path,))
+    process.start()
+    process.join()
+    assert store.get_metadata("k") == {"v": "old"}
+    store.set("k", (io.BytesIO(b"next"), {"v": "next"}))
+    assert store.to_bytes("k") == b"next"
+
+
+def test_links_that_leave_the_store_are_refused(store, encore, tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "facts").write_text('{"secret": 1}')
+    encore.set("inside", b"data", {})
+    encore.set("k", b"", {})
+    (encore.root / "k.data").unlink()
+    (encore.root / "k.data").symlink_to(tmp_path / "secret")
+    with pytest.raises(ForbiddenError, match="outside"):
+        store.get("k")
+    (encore.root / "m.data").write_bytes(b"")
+    (encore.root / "m.metadata").symlink_to(tmp_path / "facts")
+    with pytest.raises(UnreadableError, match="outside"):
+        store.get_metadata("m")
+    assert sorted(store.query_keys()) == ["inside", "k"]
+    (encore.root / "k.data").unlink()
+    (encore.root / "k.data").symlink_to("inside.data")
+    assert store.to_bytes("k") == b"data"
+    store.set("k", (io.BytesIO(b"own"), {}))
+    assert store.to_bytes("inside") == b"data"
+    assert not (encore.root / "k.data").is_symlink()
+
+
+@pytest.mark.parametrize("durability", ["sync", "group", "os"])
+def test_every_durability_keeps_what_it_is_given(tmp_path, durability):
+    with make(tmp_path / "store", durability=durability) as store:
+        store.multiset(["a", "b/c"], [(io.BytesIO(b"1"), {"n": 1}), (io.BytesIO(b"2" * 600_000), {"n": 2})])
+        store.delete("a")
+    files.flush()
+    other = FileSystemStore(tmp_path / "store")
+    assert list(other.query()) == [("b/c", {"n": 2})]
+    assert other.check().ok

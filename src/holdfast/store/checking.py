@@ -43,7 +43,7 @@ def check_directory(directory: StoreDirectory, index: StoreIndex, survey: Survey
         if row is None:
             continue
         if row.digest is None and row.size >= 0:
-            row = _digested(row, base, index)
+            row = _digested(row, base, index, directory)
             notes.append(f"{key}: written by another program, digested now")
         findings += _faults(row, base, directory)
     for row in index.unreadable():
@@ -71,7 +71,7 @@ def _faults(row: IndexRow, base: str, directory: StoreDirectory) -> Iterator[Fin
         return
     if row.state == UNREADABLE or not agrees(row, directory.look(base)) or not is_trusted(row):
         return  # another program is at work: nothing is recorded of this moment
-    found = _hashed(base)
+    found = _hashed(base, directory)
     if row.digest is not None and found is not None and found.whole.raw != row.digest:
         yield Finding("changed", row.key, f"blake3:{row.digest.hex()}", str(found.whole))
     read = directory.read_text(base)
@@ -88,16 +88,16 @@ def _says(raw: bytes, text: str) -> bool:
         return False
 
 
-def _hashed(base: str) -> BlockDigests | None:
+def _hashed(base: str, directory: StoreDirectory) -> BlockDigests | None:
     try:
-        with files.os_errors(base + DATA, "read"), open(base + DATA, "rb", buffering=0) as file:
+        with files.os_errors(base + DATA, "read"), open(directory.open_data(base), "rb", 0) as file:
             return hash_blocks(file)
     except NotFoundError:
         return None
 
 
-def _digested(row: IndexRow, base: str, index: StoreIndex) -> IndexRow:
-    found = _hashed(base)
+def _digested(row: IndexRow, base: str, index: StoreIndex, directory: StoreDirectory) -> IndexRow:
+    found = _hashed(base, directory)
     if found is None or found.size_bytes != row.size:
         return row
     row = row._replace(digest=found.whole.raw, blocks=blocks_of(found))

@@ -12,20 +12,23 @@ Which file is which, and what was decided, is said by the index; here names are 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 from blake3 import blake3
 
 from holdfast import files
-from holdfast.errors import HoldfastError, UnreadableError
+from holdfast.errors import ForbiddenError, HoldfastError, UnreadableError
 from holdfast.files.modes import copy_modes
 from holdfast.hashing import BlockDigests, Digest
+from holdfast.paths import resolve_below
 from holdfast.store.copying import BlockHasher
 from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
 from holdfast.store.value import FileReader, Value
@@ -37,6 +40,7 @@ HIDDEN = ".holdfast"
 """The directory, inside the store, of everything that encore does not know."""
 
 _numbers = itertools.count()
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 LOCK_TIMEOUT_S = 60.0
 _ALLOCATE_FROM = 1 << 20
@@ -188,6 +192,10 @@ class StoreDirectory:
 
     def prepare(self) -> None:
         """Make the hidden directories."""
+        if Path(self._escaped).is_symlink():
+            raise ForbiddenError(
+                f"{self._escaped[:-1]} is a symbolic link; a store's own directory must not be"
+            )
         files.require_writer(self.root, "change a store")
         if not os.path.isdir(self.staging):
             files.make_directories(self.staging)
@@ -369,10 +377,34 @@ class StoreDirectory:
 
     # Reading -------------------------------------------------------------------------------------------
 
+    def open_data(self, base: str) -> int:
+        """Open the data file of a key.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none.
+        ForbiddenError
+            It is a symbolic link that leads out of the store.
+        """
+        return self._open_inside(base + DATA)
+
+    def _open_inside(self, path: str) -> int:
+        try:
+            return os.open(path, _READ)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                with files.os_errors(path, "read"):
+                    raise
+        return os.open(resolve_below(path, self.root, "the file"), os.O_RDONLY | os.O_CLOEXEC)
+
     def read_text(self, base: str) -> tuple[bytes, int, int] | None:
         """Return the content, size and time of a metadata file, of one moment; None when it is not there."""
         try:
-            with files.os_errors(base + METADATA, "read"), open(base + METADATA, "rb", buffering=0) as file:
+            descriptor = self._open_inside(base + METADATA)
+            with files.os_errors(base + METADATA, "read"), open(descriptor, "rb", buffering=0) as file:
                 facts = os.fstat(file.fileno())
                 if not stat.S_ISREG(facts.st_mode):
                     raise UnreadableError(f"{base + METADATA} is no ordinary file; move it away")

@@ -194,7 +194,7 @@ class FileSystemStore(Store):
     def _opened(self, row: IndexRow, base: str, *, is_known: bool) -> Value | None:
         """Return the value that a row describes; None when the files are others."""
         try:
-            descriptor = os.open(base + DATA, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._directory.open_data(base)
         except FileNotFoundError:
             return self._opened_waiting(row)
         try:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from holdfast import files
 from holdfast.database.store_index import ABSENT, LIVE, UNREADABLE, IndexRow, StoreIndex
-from holdfast.errors import BusyError, NotFoundError, UnreadableError
+from holdfast.errors import BusyError, HoldfastError, NotFoundError
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, hash_blocks
 from holdfast.store.directory import Look, StoreDirectory
 from holdfast.store.inputs import decode_metadata, encode_metadata
@@ -193,13 +193,16 @@ class Survey:
     def _found(self, key: str, base: str, row: IndexRow | None, *, with_data: bool) -> IndexRow | None:
         """Return the row that describes the files as they are; None when there is no metadata file."""
         recorded = time.time_ns()
-        read = self._directory.read_text(base)
-        if read is None:
-            return None
-        raw, text_size, text_time = read
+        look = self._directory.look(base)
+        text_size, text_time = look.text_size, look.text_time
         try:
+            read = self._directory.read_text(base)
+            if read is None:
+                return None
+            raw, text_size, text_time = read
             text, state = decode_metadata(raw, base + METADATA)[1], LIVE
-        except UnreadableError as error:
+        except HoldfastError as error:
+            # One key must not stop the queries of all others: it raises when it is asked for itself.
             text, state = encode_metadata({"error": str(error)}), UNREADABLE
             _log.warning("%s", error)
         data = kept(row, self._directory.look(base))
@@ -211,10 +214,9 @@ class Survey:
             key, text, digest, 0, state, size, data_time, text_size, text_time, recorded, created, blocks
         )
 
-    @staticmethod
-    def _read_data(base: str) -> DataFacts:
+    def _read_data(self, base: str) -> DataFacts:
         try:
-            with files.os_errors(base + DATA, "read"), open(base + DATA, "rb", buffering=0) as file:
+            with files.os_errors(base + DATA, "read"), open(self._directory.open_data(base), "rb", 0) as file:
                 facts = os.fstat(file.fileno())
                 if facts.st_size > DIGEST_LIMIT_BYTES:
                     return facts.st_size, facts.st_mtime_ns, None, None
