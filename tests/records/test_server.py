@@ -141,6 +141,9 @@ def test_own_addresses_read_slices_in_several_forms(http, local):
     assert http.get_json("/m", {"format": "json", "slice": "1:3,::2"}) == [[5, 7, 9], [10, 12, 14]]
     assert http.get_bytes("/m", {"format": "raw", "slice": "0"}) == np.arange(5).tobytes()
     assert http.get_json("/deep/er", {"format": "json"}) == ["a", "bb"]
+    assert http.get_json("/deep/er", {"format": "json", "t_last": "5", "api_key": KEY}) == ["a", "bb"]
+    with pytest.raises(InvalidInputError):
+        http.get_json("/m", {"format": "json", "start": "x"})
     assert http.get_json("/deep", {"format": "json"}) == {"kind": "record", "keys": ["er"]}
     with pytest.raises(InvalidInputError):
         http.get_bytes("/m", {"slice": "1:x"})
@@ -153,6 +156,10 @@ def test_own_addresses_write(http, local):
     np.save(body, np.arange(3, dtype="i2"))
     http.upload("PUT", "/new/npy", body.getvalue(), headers={"content-type": "application/x-npy"})
     assert local["new/npy"].dtype == np.int16
+    http.upload("PUT", "/new/curl", body.getvalue())
+    assert local["new/curl"].tolist() == [0, 1, 2]
+    http.upload("PUT", "/new/hdf5", (local.path / "numbers.h5").read_bytes())
+    assert local["new/hdf5"].tolist() == [0, 1, 2, 3, 4]
     http.send_json("PUT", "/new/json", [1.5, 2.5])
     assert local["new/json"].tolist() == [1.5, 2.5]
     http.upload("PUT", "/new/pic.png", b"png", headers={"content-type": "image/png"})

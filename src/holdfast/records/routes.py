@@ -149,7 +149,7 @@ class RecordRoutes:
 
     def get(self, request: Request) -> Reply:
         """Answer an entry in the form that is asked for; the original's form by default."""
-        params = request.params(ReadParams)
+        params = _read_params(request)
         parts = self._parts(request)
         form = negotiate(request, _FORMS, _ALIASES)
         if form == _EVENTS:
@@ -246,6 +246,15 @@ class RecordRoutes:
             raise InvalidInputError("the served directory itself cannot be deleted; name an entry")
         del self._root["/".join(parts)]
         return empty_reply()
+
+
+def _read_params(request: Request) -> ReadParams:
+    """Return the parameters that are known: the original's clients may send others, which mean nothing."""
+    known = {name: value for name, value in request.query.items() if name in ReadParams.__struct_fields__}
+    try:
+        return msgspec.convert(known, ReadParams, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"the parameters of {request.path} are not acceptable: {error}") from error
 
 
 def _wants_json(request: Request) -> bool:

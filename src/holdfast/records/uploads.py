@@ -16,7 +16,7 @@ import numpy as np
 
 from holdfast.errors import InvalidInputError, InvalidTypeError
 from holdfast.files import os_errors
-from holdfast.formats.sealed import Values
+from holdfast.formats.sealed import SUFFIX, Values
 from holdfast.http.receive import Received
 from holdfast.http.reply import Reply, empty_reply, json_reply
 from holdfast.http.request import Request
@@ -26,6 +26,8 @@ from holdfast.records.record import LocalRecord
 from holdfast.records.values import Content, FileCopy, as_content
 
 __all__ = ["EntryUpload"]
+
+_NPY_MAGIC, _HDF5_MAGIC = b"\x93NUMPY", b"\x89HDF\r\n\x1a\n"
 
 
 class EntryUpload:
@@ -99,9 +101,17 @@ class EntryUpload:
             return as_content(self._npy(size))
         if self._media_type == JSON and not self._has_suffix():
             return as_content(self._json(size))
+        if not self._has_suffix() and self._starts_with(_NPY_MAGIC):
+            return as_content(self._npy(size))
         if self._has_suffix() or self._action == "put":
-            return FileCopy(f"/proc/self/fd/{self._file.fileno()}", self._parts[-1])
+            is_hdf5 = not self._has_suffix() and self._starts_with(_HDF5_MAGIC)
+            name = self._parts[-1] + (SUFFIX if is_hdf5 else "")
+            return FileCopy(f"/proc/self/fd/{self._file.fileno()}", name)
         raise InvalidTypeError(f"a body of type {self._media_type!r} holds no rows; send {NPY} or {JSON}")
+
+    def _starts_with(self, magic: bytes) -> bool:
+        """Tell what a body of no known type is: ``curl -T`` names none."""
+        return os.pread(self._file.fileno(), len(magic), 0) == magic
 
     def _has_suffix(self) -> bool:
         return (

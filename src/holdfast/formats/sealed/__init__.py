@@ -23,11 +23,12 @@ from holdfast.formats.sealed.entry import (
 )
 from holdfast.formats.sealed.fold import compact, values_of
 from holdfast.formats.sealed.keys import key_bytes
+from holdfast.formats.sealed.lazy import ArrayView
 from holdfast.formats.sealed.publish import delete, locked_directory, present_log, sync_content, write
 from holdfast.formats.sealed.rows import NewRows, as_rows
 from holdfast.formats.sealed.sweeper import sweep_logs
 from holdfast.formats.sealed.values import Values, prepare
-from holdfast.formats.sealed.view import ArrayView, SealedView
+from holdfast.formats.sealed.view import SealedView
 
 __all__ = [
     "SUFFIX",
