@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 import socket
@@ -176,6 +177,21 @@ def test_an_answer_that_is_no_json_is_a_transport_error():
     server.join(10)
 
 
+def test_bytes_are_compared_with_the_digests_that_came_along():
+    wrong = "Content-Digest: blake3=:" + base64.b64encode(bytes(32)).decode() + ":"
+    whole = "Repr-Digest: blake3=:" + base64.b64encode(bytes(32)).decode() + ":"
+    server = Rude(
+        [plain(b"abc", wrong), plain(b"abc", whole), plain(b"abc", whole, status="206 Partial Content")]
+    )
+    server.start()
+    with Connection.to_url(server.url, timeout_s=10.0) as connection:
+        for _ in range(2):
+            with pytest.raises(HashError, match="/x"):
+                connection.get_bytes("/x")
+        assert connection.get_bytes("/x") == b"abc"
+    server.join(10)
+
+
 def test_errors_of_other_servers_have_a_class_and_their_words():
     server = Rude(
         [
@@ -242,8 +258,12 @@ def test_a_part_of_another_file_is_thrown_away(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["source", "x"]
 
 
-def test_a_download_without_a_digest_answers_with_it(tmp_path):
-    site = site_of(("/x", lambda request: bytes_reply(request, DATA)))
+def test_a_download_without_a_digest_answers_with_it_and_leaves_verifying_to_the_server(tmp_path):
+    def call(request):
+        assert "holdfast-verify" not in request.headers
+        return bytes_reply(request, DATA)
+
+    site = site_of(("/x", call))
     with running(site) as url, Connection.to_url(url) as connection:
         assert connection.fetch_file("/x", tmp_path / "x") == DIGEST
 

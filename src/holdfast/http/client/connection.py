@@ -34,6 +34,7 @@ from holdfast.http.client.verify import (
     Arrival,
     BlockCache,
     block_list,
+    check_body,
     checked_pieces,
     fill_checked,
     fill_framed,
@@ -180,9 +181,27 @@ class Connection:
     def get_bytes(
         self, path: str, params: Params = None, *, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """Return a whole body; it is verified when the server sent its digest."""
+        """Return a whole body, compared with the digests that the server sent.
+
+        Parameters
+        ----------
+        path, params, headers
+            As `open`.
+
+        Returns
+        -------
+        bytes
+            The body.
+
+        Raises
+        ------
+        HashError
+            For damage on the way.
+        """
         with self.open("GET", path, params, headers=headers) as answer:
-            return answer.read()
+            data = answer.read()
+            check_body(answer, data, path)
+        return data
 
     def get_json(self, path: str, params: Params = None, kind: Any = Any) -> Json:
         """Return a JSON answer.
@@ -399,7 +418,9 @@ class Connection:
 
         def open_from(headers: dict[str, str]) -> Answer:
             """Ask for the body, or the rest of it."""
-            return self.open("GET", path, params, headers={"holdfast-verify": "blocks", **headers})
+            # Without a digest nobody here verifies: the server has to.
+            verify = {} if digest is None else {"holdfast-verify": "blocks"}
+            return self.open("GET", path, params, headers={**verify, **headers})
 
         return fetch_file(
             open_from, Path(target), digest=digest, size=size, progress=progress, durability=durability

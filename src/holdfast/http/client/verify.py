@@ -17,6 +17,7 @@ from holdfast.hashing import BLOCK_BYTES, DIGEST_BYTES, BlockDigests, Digest, Mu
 from holdfast.http.client.transport import Answer
 from holdfast.http.frames import FRAMES_MEDIA_TYPE, FrameReader
 from holdfast.http.receive import expected_digests
+from holdfast.http.request import Headers
 from holdfast.types import Buffer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "BlockCache",
     "checked_pieces",
     "block_list",
+    "check_body",
     "fill_checked",
     "fill_framed",
     "fill_verified",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _SOURCE = re.compile(r"(\S+); start=(\d+); skip=(\d+)\Z")
+_PARTIAL = 206
 _MAX_CACHED_BYTES = 64 * 1024 * 1024
 
 
@@ -233,6 +236,20 @@ def fill_checked(answer: Answer, view: memoryview, what: str) -> bool:
     for name, expected in digests.items():
         expected.check(hash_bytes(view, name), what)
     return bool(digests)
+
+
+def check_body(answer: Answer, data: bytes, what: str) -> None:
+    """Compare a whole body with ``Content-Digest``, and with ``Repr-Digest`` where it is not a part.
+
+    Raises
+    ------
+    HashError
+        For other bytes.
+    """
+    fields = {"content-digest"} if answer.status == _PARTIAL else {"content-digest", "repr-digest"}
+    announced = Headers([(name, value) for name, value in answer.headers.items() if name in fields])
+    for name, expected in expected_digests(announced).items():
+        expected.check(hash_bytes(data, name), what)
 
 
 def block_list(data: bytes, whole: str, size: str | None) -> BlockDigests:
