@@ -161,3 +161,12 @@ def test_documented_script_checks_a_log(filled):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     with Archive(filled) as archive:
         assert done.stdout.strip() == archive.head(), done.stderr
+
+
+def test_content_of_an_adopted_file_is_stored_once_too(filled, file):
+    as_the_original_does(filled, "S2", "Prod0", "theirs", b"theirs")
+    with Archive(filled) as archive:
+        archive.adopt()
+        added = archive.add_file("S3", "Prod0", file("same", b"theirs"))
+        assert (filled / "S3" / "Prod0" / added["uuid"]).samefile(filled / "S2" / "Prod0" / "theirs")
+        assert archive.check().ok

@@ -317,3 +317,26 @@ def test_one_place_cannot_be_given_twice_at_once(archive, file):
     with pytest.raises(InvalidInputError, match="2 times"):
         archive.add_all(twice)
     assert archive.entries() == []
+
+
+def test_link_that_somebody_made_by_hand_costs_no_recorded_file(archive, file):
+    added = archive.add_file("S1", "Prod0", file("a", b"aaa"))
+    directory = Path(archive.root, "S1", "Prod0")
+    (directory / "alias").symlink_to(added["uuid"])
+    (directory / "outside").symlink_to("../../../elsewhere")
+    (directory / "odd").symlink_to("x/" + "0" * 32)
+    for name in ("alias", "outside", "odd"):
+        with pytest.raises(AlreadyPresentException, match="no manifest knows"):
+            archive.add_file("S1", "Prod0", file("b", b"bbb"), new_name=name)
+        assert (directory / name).is_symlink()
+    assert Path(archive.fetch_file("S1", "Prod0", "a")).read_bytes() == b"aaa"
+
+
+def test_what_a_dead_writer_left_under_a_name_makes_room(archive, file):
+    directory = Path(archive.root, "S1", "Prod0", "sub")
+    directory.mkdir(parents=True)
+    (directory.parent / ("f" * 32)).write_bytes(b"left")
+    (directory / "a").symlink_to("../" + "f" * 32)
+    archive.add_file("S1", "Prod0", file("a", b"aaa"), new_name="sub/a")
+    assert Path(archive.fetch_file("S1", "Prod0", "sub/a")).read_bytes() == b"aaa"
+    assert archive.check().ok

@@ -20,7 +20,7 @@ from holdfast.archive import writers
 from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import Manifest
 from holdfast.archive.sources import Source, opened
-from holdfast.archive.verifying import check_bytes
+from holdfast.archive.verifying import bytes_path, check_bytes
 from holdfast.archive.verifying import opened as opened_entry
 from holdfast.database.archive import EntryRow
 from holdfast.errors import (
@@ -146,15 +146,14 @@ class Adder:
             time.sleep(pause)
         with writers.alone(self._root, _ALONE_S):
             self._refuse_known(place)
-            if not os.path.islink(path):
+            left = writers.left_behind(path, self._manifest.knows)
+            if left is None:
                 raise AlreadyPresentException(
                     f"cannot add {place.path}: something that no manifest knows is there already; choose "
                     "another name, or see 'holdfast archive check'"
                 )
-            target = os.path.join(os.path.dirname(path), os.readlink(path))
             files.remove(path, missing_ok=True)
-            if os.path.dirname(os.path.abspath(target)) == os.path.join(self._root, place.directory):
-                files.remove(target, missing_ok=True)
+            files.remove(os.path.join(self._root, place.directory, left), missing_ok=True)
 
     def _refuse_known(self, place: Place) -> None:
         if self._manifest.find(place) is not None:
@@ -261,7 +260,7 @@ class _Batch:
             try:
                 with opened_entry(self._root, entry) as file:
                     check_bytes(file, entry)
-                    return file.name if isinstance(file.name, str) else _path_of(self._root, entry)
+                return bytes_path(self._root, entry)
             except (HashError, MissingFileError):
                 continue
         return None
@@ -278,19 +277,12 @@ class _Batch:
         for published in reversed(self._published):
             # If the manifest's own commit failed, only the manifest knows whether it took place.
             with contextlib.suppress(OSError):
-                if self._is_recorded(published.row.uuid):
+                if self._manifest.knows(published.row.uuid):
                     continue
                 _unlink_if_ours(os.path.join(self._root, published.place.path), published)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._root, published.place.directory, published.row.uuid))
             _remove_empty(published.directories)
-
-    def _is_recorded(self, identity: str) -> bool:
-        try:
-            self._manifest.by_uuid(identity)
-        except NotFoundError:
-            return False
-        return True
 
 
 def _refuse_twins(wanted: Sequence[Wanted]) -> None:
@@ -315,10 +307,6 @@ def _unlink_if_ours(path: str, published: _Published) -> None:
     with contextlib.suppress(OSError):
         if os.readlink(path) == published.place.link_text(published.row.uuid):
             os.unlink(path)
-
-
-def _path_of(root: str, entry: Entry) -> str:
-    return os.path.join(root, entry.place.directory, entry.uuid)
 
 
 def _checked(hasher: MultiHasher, wanted: Wanted) -> dict[str, Digest]:

@@ -24,7 +24,7 @@ from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import FOLDER, Manifest
 from holdfast.archive.verifying import Verifier
 from holdfast.database.archive import EntryRow, LogRow
-from holdfast.errors import AlreadyExistsError, HoldfastError, InvalidInputError, NotFoundError, ReadOnlyError
+from holdfast.errors import AlreadyExistsError, HoldfastError, InvalidInputError, ReadOnlyError
 from holdfast.events import bus
 from holdfast.paths import local_path
 from holdfast.reports import Report
@@ -218,14 +218,7 @@ class LocalArchive(Archive):
         list of str
             Paths below the root: files that were published and not recorded.
         """
-        return writers.collect(self.root, self._is_known)
-
-    def _is_known(self, uuid: str) -> bool:
-        try:
-            self.manifest.by_uuid(uuid)
-        except NotFoundError:
-            return False
-        return True
+        return writers.collect(self.root, self.manifest.knows)
 
     def adopt(self) -> Report:
         """Take in, after verifying them, the entries that only the YAML manifest knows.

@@ -189,6 +189,14 @@ class Manifest:
                 return entry
         raise NotFoundError(f"no file with uuid {digits} in archive {self.root}")
 
+    def knows(self, uuid: str) -> bool:
+        """Tell whether an entry has a uuid."""
+        try:
+            self.by_uuid(uuid)
+        except NotFoundError:
+            return False
+        return True
+
     def by_content(self, blake3: str, size: int) -> list[Entry]:
         """Return the latest recorded entries that have the same bytes, three at most."""
         rows = self._database.by_content(blake3, size) if self._database else []

@@ -17,10 +17,11 @@ from holdfast.archive.manifest import FOLDER, OWN
 from holdfast.errors import BusyError, NotFoundError
 from holdfast.files import Lock
 
-__all__ = ["Writer", "adding", "alone", "collect", "is_interrupted"]
+__all__ = ["Writer", "adding", "alone", "collect", "is_interrupted", "left_behind"]
 
 _MARKS = "writers"
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
+_UP = re.compile(r"(\.\./)*\Z")
 
 
 def adding(root: str) -> Lock:
@@ -152,7 +153,28 @@ def _remove_unrecorded(root: str, is_known: Callable[[str], bool]) -> list[str]:
 def _is_unrecorded(path: str, name: str, is_known: Callable[[str], bool]) -> bool:
     if not os.path.islink(path):
         return bool(_UUID.match(name)) and not is_known(name)
-    said = os.readlink(path)
+    return left_behind(path, is_known) is not None
+
+
+def left_behind(path: str, is_known: Callable[[str], bool]) -> str | None:
+    """Tell whether a link is one that only an add can have made, to a file that no manifest knows.
+
+    Parameters
+    ----------
+    path : str
+        What stands under a name.
+    is_known : callable
+        Tells for a uuid whether a manifest has it.
+
+    Returns
+    -------
+    str or None
+        The uuid; None for everything else, which is never touched.
+    """
+    try:
+        said = os.readlink(path)
+    except OSError:
+        return None
     uuid = said.rpartition("/")[2]
-    is_ours = bool(_UUID.match(uuid)) and set(said.removesuffix(uuid)) <= set("./")
-    return is_ours and not is_known(uuid)
+    is_ours = bool(_UUID.match(uuid)) and _UP.match(said.removesuffix(uuid)) is not None
+    return uuid if is_ours and not is_known(uuid) else None
