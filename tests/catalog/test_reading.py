@@ -1,5 +1,6 @@
 """Reading nodes: verification, changed and growing files, leases, forks and threads."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from holdfast.catalog import index
+from holdfast.catalog import check, index
 from holdfast.catalog.tree import Catalog
 from holdfast.errors import ChangedError, HashError, InvalidInputError, MissingFileError, NotFoundError
 from holdfast.testing.formats import open_descriptors
@@ -156,6 +157,8 @@ def test_a_file_that_is_being_written_is_readable_unverified_and_verified_when_i
                 with catalog.array(("run.h5", "data")) as array:
                     assert not array.is_verified
                     assert array.read().tolist() == [[7] * 4] * rows
+            row = catalog.current(catalog.node(("run.h5", "data")))
+            assert json.loads(row.structure)["shape"] == [4, 4]
             [source] = catalog.sources([catalog.node(("run.h5",))])[catalog.node(("run.h5",)).id]
             assert (source.assets[0].digest, source.assets[0].size) == (None, path.stat().st_size)
         writer.stdin.close()
@@ -311,3 +314,32 @@ def test_real_files_read_as_h5py_reads_them():
         except OSError:
             continue
     assert compared > 800
+
+
+def test_a_sealed_record_shows_all_rows_and_neither_log_nor_lock(tmp_path):
+    from holdfast.records import Record
+
+    with Record(tmp_path) as record:
+        for value in (0, 0, 1):
+            record.append("log", np.full(3, float(value)))
+    (tmp_path / "_other.0123456789abcdef.digests").write_text(
+        "a user's own file: nothing of that name is beside"
+    )
+    summary = index(tmp_path)
+    with Catalog(tmp_path) as catalog:
+        names = [row.key for row in catalog.search(()).rows]
+        assert names == ["_other.0123456789abcdef.digests", "log.h5"]
+        assert summary.files == 2
+        with catalog.array(("log.h5", "data")) as array:
+            assert array.read().tolist() == [[0] * 3, [0] * 3, [1] * 3]
+        with Record(tmp_path) as record:
+            record.append("log", np.full(3, 2.0))
+        row = catalog.node(("log.h5", "data"))
+        assert json.loads(row.structure)["shape"] == [3, 3]
+        assert json.loads(catalog.current(row).structure)["shape"] == [4, 3]
+        with catalog.array(row) as array:
+            assert array.read(-1).tolist() == [2.0] * 3
+    index(tmp_path)
+    with Catalog(tmp_path) as catalog:
+        assert json.loads(catalog.node(("log.h5", "data")).structure)["shape"] == [4, 3]
+    assert check(tmp_path).ok

@@ -139,5 +139,6 @@ def _missing(asset: AssetRow, name: str) -> Finding | str:
 
 def _extra(places: Places, known: set[str]) -> Iterator[Finding]:
     for found in scan(places):
-        if not found.is_directory and found.location not in known and not found.error:
+        is_own = not (found.is_directory or found.error or found.companion_of)
+        if is_own and found.location not in known:
             yield Finding("extra", places.public(found.location))

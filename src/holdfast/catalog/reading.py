@@ -19,6 +19,7 @@ from holdfast.database import AssetRow, Database
 from holdfast.errors import (
     BusyError,
     ChangedError,
+    HoldfastError,
     MissingFileError,
     NotFoundError,
     ReadOnlyError,
@@ -143,6 +144,14 @@ class Files:
             return None
         name = self._places.public(asset.location)
         raise ChangedError(f"{name} changed since it was indexed; index the directory again")
+
+    def is_as_recorded(self, asset: AssetRow) -> bool:
+        """Whether size and time of a file are those that were recorded."""
+        try:
+            state = _state(self._places.path(asset.location))
+        except HoldfastError:
+            return False
+        return (asset.size, asset.mtime_ns) == (state.size, state.mtime_ns)
 
     def is_growing(self, asset: AssetRow, path: Path, state: FileState) -> bool:
         """Whether a file that is not as recorded is one that somebody writes."""

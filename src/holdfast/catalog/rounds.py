@@ -151,6 +151,7 @@ class Round:
         self._looked: dict[str, Found] = {}
         self._order: InOrder[Callable[[], None]] = InOrder()
         self._changed: list[int] = []
+        self._renewed: set[str] = set()
         self._scan = scan(self._places) if options.found is None else iter(options.found)
         self._is_scanned = False
         self._is_widened = False
@@ -257,6 +258,9 @@ class Round:
         known = self._known.get(found.location)
         if found.error:
             self.summary.errors.append((str(found.path), found.error))
+        if found.companion_of:
+            self._see_companion(found, known)
+            return
         if found.is_directory:
             self.summary.directories += 1
             self._failures.clear(found.location)
@@ -274,6 +278,13 @@ class Round:
         else:
             self.summary.unchanged += 1
 
+    def _see_companion(self, found: Found, known: Known | None) -> None:
+        """Look again into a file whose companion changed: rows were appended beside it."""
+        state = found.state
+        is_same = known is not None and state is not None and known[1:3] == (state.size, state.mtime_ns)
+        if not is_same and found.companion_of in self._known:
+            self._renewed.add(found.companion_of)
+
     def _is_unchanged(self, found: Found, known: Known) -> bool:
         number, size, mtime_ns, state = known
         if self._is_widened:
@@ -288,7 +299,7 @@ class Round:
     def _masters(self) -> list[Job]:
         """Return the files that lead to files which changed or came back: what they hold changed too."""
         assets = self._catalog.database.assets
-        found: dict[str, Found] = {}
+        found = {location: self._again(location) for location in sorted(self._renewed)}
         for number in self._changed:
             for node in assets.nodes(number):
                 for asset in assets.of_node(node):

@@ -6,15 +6,21 @@ Owns the walk and what it leaves out; looks into no file.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.catalog.listing import is_listed
 from holdfast.catalog.places import Places
+from holdfast.formats.sealed import is_log_name
 from holdfast.formats.source import FileState
 
 __all__ = ["Found", "look", "scan"]
+
+_RECORD_LOCK = "_holdfast.lock"
+_RECORD_STAGING = "_transactions"
+_DIGESTS = re.compile(r"_(?P<name>.+)\.[0-9a-f]{16}\.digests")
 
 
 @dataclass(slots=True)
@@ -35,6 +41,8 @@ class Found:
         Size and times; None where they could not be had.
     error : str
         Why it cannot be read; empty when it can.
+    companion_of : str
+        Location of the file that this one is a part of, which has no node of its own; mostly empty.
     """
 
     path: Path
@@ -43,6 +51,7 @@ class Found:
     is_directory: bool
     state: FileState | None
     error: str = ""
+    companion_of: str = ""
 
 
 @dataclass(slots=True)
@@ -106,8 +115,25 @@ def _entries(directory: Found, places: Places) -> list[Found]:
             )
     except OSError:
         return []
-    found = [_found(entry, directory, places) for entry in listed]
-    return [each for each in found if each is not None]
+    names = {entry.name for entry in listed}
+    found = [_found(entry, directory, places) for entry in listed if not _is_ours(entry.name, names)]
+    return [_marked(each, names) for each in found if each is not None]
+
+
+def _is_ours(name: str, names: set[str]) -> bool:
+    """Whether records keep a name for themselves beside what else lies there."""
+    digests = _DIGESTS.fullmatch(name)
+    if digests is not None:
+        return digests["name"] in names
+    return name == _RECORD_LOCK or (name == _RECORD_STAGING and _RECORD_LOCK in names)
+
+
+def _marked(found: Found, names: set[str]) -> Found:
+    """Mark the log of a sealed file as a part of that file."""
+    base = is_log_name(found.path.name)
+    if base in names and not found.is_directory:
+        found.companion_of = found.location[: len(found.location) - len(found.path.name)] + str(base)
+    return found
 
 
 def _found(entry: os.DirEntry[str], parent: Found, places: Places) -> Found | None:

@@ -19,7 +19,7 @@ from holdfast.catalog.listing import Entry, children_of, manifest
 from holdfast.catalog.places import Places
 from holdfast.catalog.reading import Files
 from holdfast.database import ROOT, AssetRow, Database, NodeRow, Page, SourceRow, locate
-from holdfast.errors import InvalidInputError, NotFoundError
+from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
 from holdfast.formats.source import Source
 from holdfast.formats.structures import TableStructure
 from holdfast.hashing import BlockDigests
@@ -126,6 +126,27 @@ class Catalog:
             if column is None:
                 raise
             return column
+
+    def current(self, row: NodeRow) -> NodeRow:
+        """Return a node as its file is now: what grows has another shape than when it was listed.
+
+        Parameters
+        ----------
+        row : NodeRow
+            What `node` returned.
+        """
+        if row.family not in ("array", "table") or self.is_column(row):
+            return row
+        sources = self.database.nodes.sources([row.id]).get(row.id, [])
+        assets = [asset for source in sources for asset in source.assets]
+        if all(self._files.is_as_recorded(asset) for asset in assets if _may_grow(asset)):
+            return row
+        try:
+            with self.array(row) if row.family == "array" else self.table(row) as reader:
+                return row._replace(structure=json.dumps(reader.structure.to_json()))
+        except HoldfastError:
+            # Reading it says what is wrong.
+            return row
 
     def search(self, where: Where, query: Query | None = None, **options: Any) -> Page:
         """Return one page of the nodes in a container; options as those of `Nodes.search`."""
@@ -335,6 +356,11 @@ class Catalog:
 
     def __repr__(self) -> str:
         return f"<Catalog {self.places.storage}: {self.database.nodes.get(ROOT).children} entries>"
+
+
+def _may_grow(asset: AssetRow) -> bool:
+    """Whether a file may get more rows than were listed: a node's own, or one that holds its data."""
+    return asset.parameter == OWN_FILE or asset.parameter.startswith("storage:")
 
 
 def _is_writable(database: Path) -> bool:

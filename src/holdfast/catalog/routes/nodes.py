@@ -77,7 +77,7 @@ class NodeRoutes:
     def _metadata(self, request: Request) -> str:
         params = request.params(MetadataParams)
         path = node_path(request)
-        row = self._catalog.node(path)
+        row = self._catalog.current(self._catalog.node(path))
         wire = self._wire(request, params, [row])
         meta = '{"root_path":"/"}' if params.root_path else "{}"
         entry = wire.entry(row, path[:-1])

@@ -6,7 +6,8 @@ It does not show the seal. The log beside a file is a linked file: it holds rows
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from holdfast.errors import NotFoundError
 from holdfast.formats.base import ArrayReader, Described, Description, Format, Linked, OpenFile
 from holdfast.formats.sealed.encoder import SEAL_NAME
-from holdfast.formats.sealed.entry import log_path, open_sealed
+from holdfast.formats.sealed.entry import change_token, log_path, open_sealed
 from holdfast.formats.sealed.publish import write
 from holdfast.formats.sealed.seal import FOOTER_BYTES, has_footer
 from holdfast.formats.sealed.selection import forward
@@ -64,6 +65,10 @@ class SealedFormat(Format):
         """Open the array as it is now."""
         with source.closed_on_failure():
             return _SealedFile(source)
+
+    def change_token(self, path: Path) -> Hashable:
+        """Return what differs after an append, which changes the log and not the file."""
+        return change_token(path)
 
     def write(self, path: PathLike, value: Any, metadata: Mapping[str, Any] | None = None) -> None:
         """Write an array as a new file in one step.
