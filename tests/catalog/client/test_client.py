@@ -347,3 +347,10 @@ def test_a_refusal_is_the_class_that_the_server_raised(canned):
 )
 def test_an_address_splits_into_server_and_path(url, expected):
     assert split_address(url) == expected
+
+
+def test_a_listing_takes_numpys_integers_and_nothing_else(client):
+    assert client.keys()[np.int64(-1)] == client.keys().last()
+    for index in ("a", 1.5, None):
+        with pytest.raises(InvalidTypeError):
+            client.keys()[index]

@@ -170,6 +170,23 @@ def test_a_cut_connection_leaves_nothing_and_is_resumed(own_lab, tmp_path, limit
     assert left_over(tmp_path) == []
 
 
+def test_what_an_interrupted_download_left_and_another_does_not_want_goes(own_lab, tmp_path):
+    stuff = tmp_path / "stuff"
+    client = from_catalog(own_lab)
+
+    def stop(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download(client, stuff, workers=1, progress=stop)
+    assert not stuff.exists()
+    download(client["notes.txt"], stuff)
+    assert set(files_of(stuff / "data")) == {"notes.txt"}
+    assert check(stuff).ok
+    assert left_over(tmp_path) == []
+
+
 def test_damage_at_the_source_is_never_taken_home(own_lab, tmp_path):
     damaged = own_lab / "runs" / "plain.npy"
     facts = damaged.stat()

@@ -77,7 +77,8 @@ class ArrayNode(Node):
         Parameters
         ----------
         index : numpy index, default everything
-            Integers, slices with any step, ``...``, None, arrays of integers or booleans.
+            Integers, slices with any step, ``...``, None, arrays of integers or booleans. What lies between
+            the first and the last position of an array of positions travels too.
 
         Returns
         -------

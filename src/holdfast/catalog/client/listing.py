@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar, overload
 
@@ -73,9 +74,12 @@ class Listing(Sequence[T], Generic[T]):
             ahead = (index.start or 0) >= 0 and (index.stop or 0) >= 0 and (index.step or 1) > 0
             start, stop, picked = window(index, None if ahead else len(self))
             return list(self._between(start, stop))[picked] if stop is None or stop > start else []
-        if not isinstance(index, int):
-            raise InvalidTypeError(f"a listing takes integers and slices, not {type(index).__name__}")
-        position = index if index >= 0 else index + len(self)
+        try:
+            position = operator.index(index)
+        except TypeError:
+            kind = type(index).__name__
+            raise InvalidTypeError(f"a listing takes integers and slices, not {kind}") from None
+        position += len(self) if position < 0 else 0
         found = list(self._between(position, position + 1)) if position >= 0 else []
         if not found:
             raise OutOfRangeError(f"entry {index} is outside a listing of {len(self)}")

@@ -93,6 +93,7 @@ def download(
     with staged(destination, session.name) as staging:
         selection = select(source)
         placing = place(selection.nodes, lambda path, asset: manifest(session, path, asset))
+        staging.keep_only(placing.files)
         earlier = staging.earlier / DATA if staging.earlier else None
         with _counting(_total(placing), progress) as advance:
             job = Transfer(session, staging.data, staging.incoming, earlier, advance)

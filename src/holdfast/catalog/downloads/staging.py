@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 
+from holdfast.catalog.client.session import Path
 from holdfast.database import Database
 from holdfast.errors import AlreadyExistsError, InvalidInputError
 from holdfast.files import (
@@ -71,6 +72,24 @@ class Staging:
     def database(self) -> FilePath:
         """The database."""
         return self.path / DATABASE
+
+    def keep_only(self, places: Collection[Path]) -> None:
+        """Remove what an interrupted attempt left and this one does not want.
+
+        Parameters
+        ----------
+        places : collection of tuple of str
+            The files that are wanted, below `data`.
+        """
+        wanted = {self.data.joinpath(*place) for place in places}
+        for directory, below, names in os.walk(self.data, topdown=False):
+            for name in names:
+                if (path := FilePath(directory, name)) not in wanted:
+                    remove(path, durability="os")
+            for name in below:
+                path = FilePath(directory, name)
+                if not any(path.iterdir()):
+                    remove_tree(path)
 
     def clear_database(self) -> None:
         """Remove the database of an interrupted attempt; the files stay."""

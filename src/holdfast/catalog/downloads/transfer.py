@@ -22,7 +22,7 @@ from holdfast.errors import (
     StorageFullError,
     TransportError,
 )
-from holdfast.files import link_new, make_directories, remove, replace
+from holdfast.files import link_new, make_directories, os_errors, remove, replace
 from holdfast.hashing import BlockDigests, hash_blocks, hash_bytes
 from holdfast.paths import join
 
@@ -161,7 +161,8 @@ def transfer(job: Transfer, files: Mapping[Path, Wanted], workers: int) -> dict[
         if stopped.is_set():
             return
         try:
-            facts = job.bring(places, files[places[0]])
+            with os_errors("/".join(places[0]), "write"):
+                facts = job.bring(places, files[places[0]])
         except HoldfastError as error:
             failures.append(error)
             if isinstance(error, _HOPELESS):
