@@ -222,9 +222,9 @@ class ClientVerbs(InsertVerbs):
             For a name that cannot be kept, such as ``datum``; it is named.
         """
         kind, documents = eventmodel.kept(name, doc)
-        complete = [complete(kind, each, name) for each in documents]
-        if complete:
-            self._insert(kind, complete)
+        whole = [complete(kind, each, name) for each in documents]
+        if whole:
+            self._insert(kind, whole)
 
     def export_prov(self, uid: str) -> dict[str, Json]:
         """Return an analysis as W3C PROV-JSON values.
