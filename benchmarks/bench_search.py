@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import tempfile
@@ -17,7 +18,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     """Give the rows of the table about searching."""
     import holdfast as hf
     from holdfast.catalog import index
-    from holdfast.queries import FullText, Key
+    from holdfast.queries import And, FullText, Key
 
     nodes, rounds = scale(100_000, 2_000), scale(50, 3)
     with tempfile.TemporaryDirectory() as name:
@@ -29,21 +30,22 @@ def rows(scale: Scale) -> Iterator[Row]:
                 found = client.search(query)
                 return (found.sort(*order) if order else found).keys().head(100)
 
-            work = {
-                "equality, 1 hit": (lambda: page(Key("n") == nodes // 2), [key(nodes // 2)]),
-                "range, first page": (
-                    lambda: page(Key("n") > nodes - 50),
-                    list(map(key, range(nodes - 49, nodes))),
+            numbers = itertools.cycle(range(100, nodes - 100, 997))  # no answer is asked for twice in a row
+            work: dict[str, Callable[[int], tuple[list[str], list[str]]]] = {
+                "equality, 1 hit": lambda n: (page(Key("n") == n), [key(n)]),
+                "range, first page": lambda n: (
+                    page(And(Key("n") > n, Key("n") < n + 50)),
+                    [key(m) for m in range(n + 1, n + 50)],
                 ),
-                "sort and first page": (
-                    lambda: page(Key("n") >= 0, ("n", -1)),
-                    [key(n) for n in range(nodes - 1, nodes - 101, -1)],
+                "sort and first page": lambda n: (
+                    client.sort(("n", 1 if n % 2 else -1)).keys().head(100)[:2],
+                    [key(0), key(1)] if n % 2 else [key(nodes - 1), key(nodes - 2)],
                 ),
-            }  # fmt: skip
-            empty = median(lambda: page(Key("n") == -1), rounds)
-            for name_of_work, (call, truth) in work.items():
-                same(name_of_work, call(), truth)
-                seconds = median(call, rounds)
+            }
+            empty = median(lambda: page(Key("n") == -next(numbers)), rounds)
+            for name_of_work, call in work.items():
+                same(name_of_work, *call(next(numbers)))
+                seconds = median(lambda call=call: call(next(numbers)), rounds)
                 yield bar(f"{nodes:,} nodes: {name_of_work}", seconds, empty, 1)
             hits = nodes // 50
             same("full text", len(client.search(FullText("special"))), hits)
