@@ -343,3 +343,16 @@ def test_a_sealed_record_shows_all_rows_and_neither_log_nor_lock(tmp_path):
     with Catalog(tmp_path) as catalog:
         assert json.loads(catalog.node(("log.h5", "data")).structure)["shape"] == [4, 3]
     assert check(tmp_path).ok
+
+
+def test_the_same_bytes_with_another_time_are_compared_once_where_nothing_can_be_recorded(directory):
+    os.utime(directory / "a.npy", (LONG_AGO + 5, LONG_AGO + 5))
+    with Catalog(directory, read_only=True) as catalog:
+        first = catalog.array(("a.npy",))
+        again = catalog.array(("a.npy",))
+        assert first.is_verified
+        assert again.lease.file is first.lease.file
+        np.testing.assert_array_equal(again.read(), DATA)
+        first.close()
+        again.close()
+        assert catalog.database.assets.by_location("a.npy").mtime_ns == LONG_AGO * 10**9

@@ -289,3 +289,41 @@ def test_a_file_that_the_same_process_has_open_is_read_too(served):
             np.testing.assert_array_equal(read(served / "frames.h5", "data"), FRAMES)
     with h5py.File(path, "r"):
         describe(Sample(HDF5, path))
+
+
+def series(path, pattern):
+    """Write a virtual data set over a numbered series of files, as long as there are files."""
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_fill_value(np.array(-1, "i8"))
+    source = h5py.h5s.create_simple((1, 2, 3))
+    target = h5py.h5s.create_simple((4, 2, 3), (h5py.h5s.UNLIMITED, 2, 3))
+    target.select_hyperslab((0, 0, 0), (h5py.h5s.UNLIMITED, 1, 1), (1, 1, 1), (1, 2, 3))
+    layout.set_virtual(target, pattern.encode(), b"data", source)
+    with h5py.File(path, "w", libver="latest") as file:
+        h5py.h5d.create(file.id, b"v", h5py.h5t.NATIVE_INT64, target, layout)
+    return path
+
+
+def test_a_numbered_series_is_read_beside_its_file_only(served, monkeypatch, tmp_path):
+    for n in range(3):
+        write(served / f"s{n}.h5", data=FRAMES[n : n + 1])
+        write(tmp_path / "outside" / f"s{n}.h5", data=FRAMES[n : n + 1])
+    path = series(served / "master.h5", "s%b.h5")
+    np.testing.assert_array_equal(read(path, "v", slice(0, 3)), FRAMES[:3])
+    assert linked(path) == {(f"s{n}.h5", "virtual", True) for n in range(3)}
+    with pytest.raises(ForbiddenError, match="outside the served directory"):
+        read(series(served / "b.h5", "../outside/s%b.h5"), "v")
+    assert linked(served / "b.h5") == set()
+    write(tmp_path / "outside" / "s3.h5", data=FRAMES[3:] * 0)
+    monkeypatch.chdir(tmp_path / "outside")
+    with pytest.raises(ForbiddenError, match="working directory"):
+        read(path, "v")
+
+
+def test_a_relative_name_is_not_looked_for_by_its_last_part(served):
+    for path, dataset in [
+        (link(served / "a.h5", "sub/frames.h5"), "entry/frames"),
+        (virtual(served / "b.h5", "sub/frames.h5"), "v"),
+    ]:
+        with pytest.raises(MissingFileError, match="sub/frames"):
+            read(path, dataset)

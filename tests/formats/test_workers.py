@@ -1,6 +1,7 @@
 """Probe workers: answers, and files that crash, hang or exhaust them."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -104,3 +105,17 @@ def test_a_forked_worker_keeps_nothing_open(tmp_path, mixed):
 
 def children():
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def test_a_worker_that_was_killed_while_it_waited_is_replaced(mixed):
+    pool = ProbePool(workers=2)
+    before = children()
+    for _ in range(3):
+        found = [probed.failure for _, probed in pool.map([Job(mixed / "b.csv")] * 3)]
+        assert found == [None] * 3
+        for child in children() - before:
+            os.kill(int(child), signal.SIGKILL)
+            while Path(f"/proc/{child}/stat").read_text().split()[2] != "Z":
+                os.sched_yield()
+    pool.close()
+    assert children() == before

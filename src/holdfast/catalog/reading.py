@@ -48,6 +48,8 @@ class Files:
         self._database = database
         self._places = places
         self._opened = OpenFiles()
+        # Files whose bytes are the recorded ones though their time is another, where that cannot be recorded.
+        self._compared: dict[str, FileState] = {}
 
     def path(self, asset: AssetRow) -> Path:
         """Return where an asset is.
@@ -137,8 +139,7 @@ class Files:
         digests = self.digests(asset)
         if (asset.size, asset.mtime_ns) == (state.size, state.mtime_ns):
             return digests
-        if digests is not None and asset.size == state.size and _is_same(path, digests):
-            self._note_time(asset, state, digests)
+        if digests is not None and asset.size == state.size and self._is_same(asset, path, state, digests):
             return digests
         if self.is_growing(asset, path, state):
             return None
@@ -166,7 +167,7 @@ class Files:
         form = get_format(mimetype)
         path = self._places.path(asset.location)
         state = _state(path)
-        is_settled = asset.digest is not None and (asset.size, asset.mtime_ns) == (state.size, state.mtime_ns)
+        is_settled = self._is_settled(asset, path, state)
         # Times are too coarse to tell one state of a growing file from the next: it is opened anew each time.
         moment = None if is_settled or asset.state == "pending" else object()
         token = (state, asset.size, asset.mtime_ns, asset.digest, moment, form.change_token(path))
@@ -185,8 +186,27 @@ class Files:
             return None
         return self.trusted(asset, path, _state(path))
 
+    def _is_settled(self, asset: AssetRow, path: Path, state: FileState) -> bool:
+        """Whether the bytes of a file are known to be the recorded ones."""
+        if asset.digest is None or asset.size != state.size:
+            return False
+        if asset.mtime_ns == state.mtime_ns or self._compared.get(asset.location) == state:
+            return True
+        digests = self.digests(asset)
+        return digests is not None and self._is_same(asset, path, state, digests)
+
+    def _is_same(self, asset: AssetRow, path: Path, state: FileState, digests: BlockDigests) -> bool:
+        """Whether the bytes of a file are the recorded ones; read once for each state of the file."""
+        if self._compared.get(asset.location) == state:
+            return True
+        if hash_file(path)["blake3"] != digests.whole:
+            return False
+        self._compared[asset.location] = state
+        self._note_time(asset, state, digests)
+        return True
+
     def _note_time(self, asset: AssetRow, state: FileState, digests: BlockDigests) -> None:
-        """Record the new time of a file that was only copied, so that the next read need not hash it."""
+        """Record the new time of a file that was only copied, so that nobody need hash it again."""
         try:
             self._database.write(
                 lambda tx: tx.assets.settle(
@@ -211,7 +231,3 @@ def _state(path: Path) -> FileState:
         ) from error
     except OSError as error:
         raise StorageError(f"{path.name} cannot be looked at: {error.strerror}") from error
-
-
-def _is_same(path: Path, digests: BlockDigests) -> bool:
-    return hash_file(path)["blake3"] == digests.whole

@@ -111,6 +111,12 @@ class _Worker:
         self.since = time.monotonic()
         return self.jobs.popleft(), msgspec.json.decode(frame, type=Probed)
 
+    def is_alive(self) -> bool:
+        """Whether it still waits for files: its end of the pipe is open."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.answers, selectors.EVENT_READ)
+            return not selector.select(timeout=0)
+
     def end(self) -> str:
         """Kill it and give everything back; return how it had ended."""
         with suppress(ProcessLookupError):
@@ -214,7 +220,12 @@ class ProbePool:
             if self._process != os.getpid():
                 # After a fork the workers are the parent's.
                 self._idle, self._process = [], os.getpid()
-            return self._idle.pop() if self._idle else _Worker(self._niceness)
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.is_alive():
+                    return worker
+                worker.end()
+            return _Worker(self._niceness)
 
     def give_back(self, worker: _Worker) -> None:
         """Keep a worker for the next caller; one that still has jobs is ended."""
@@ -254,11 +265,19 @@ class _Run:
             ready = self._selector.select(timeout=min(self._timeout_s, 1.0))
             for key, _ in ready:
                 worker: _Worker = key.data
-                found = worker.answer()
-                yield found if found is not None else self._replace(worker, "crashed")
+                yield from self._answer(worker)
             for worker in list(self._workers):
                 if worker.jobs and time.monotonic() - worker.since > self._timeout_s:
-                    yield self._replace(worker, "hung")
+                    yield self._replace(worker, is_hung=True)
+
+    def _answer(self, worker: _Worker) -> Iterator[tuple[Job, Probed]]:
+        found = worker.answer()
+        if found is not None:
+            yield found
+        elif worker.jobs:
+            yield self._replace(worker, is_hung=False)
+        else:
+            self._leave(worker)
 
     def _feed(self, count: int) -> bool:
         """Keep every worker busy; return whether there is anything to wait for."""
@@ -291,18 +310,22 @@ class _Run:
             size += len(str(job.path))
         return jobs
 
-    def _replace(self, worker: _Worker, how: str) -> tuple[Job, Probed]:
+    def _replace(self, worker: _Worker, *, is_hung: bool) -> tuple[Job, Probed]:
         """End a worker that failed; the file it was at is the cause, the others are asked about again."""
-        self._workers.remove(worker)
-        self._selector.unregister(worker.answers)
-        ended = worker.end()
+        ended = self._leave(worker)
         job = worker.jobs.popleft()
         self._again.extend(worker.jobs)
-        if how == "crashed":
-            message = f"{job.path.name}: the library that reads it crashed ({ended})"
-            return job, Probed(failure=ProbeFailure("unreadable", message))
-        message = f"{job.path.name}: looking into it took more than {self._timeout_s:g} s"
-        return job, Probed(failure=ProbeFailure("time-limit", message))
+        if is_hung:
+            message = f"{job.path.name}: looking into it took more than {self._timeout_s:g} s"
+            return job, Probed(failure=ProbeFailure("time-limit", message))
+        message = f"{job.path.name}: the library that reads it crashed ({ended})"
+        return job, Probed(failure=ProbeFailure("unreadable", message))
+
+    def _leave(self, worker: _Worker) -> str:
+        """End a worker for good; return how it ended."""
+        self._workers.remove(worker)
+        self._selector.unregister(worker.answers)
+        return worker.end()
 
     def end(self) -> None:
         self._selector.close()

@@ -5,7 +5,7 @@ Owns links of every kind and the rule where a named file may lie; reads no data.
 Notes
 -----
 HDF5 would follow an external link wherever it leads and look in the working directory too. Here each name is
-resolved first: as it stands if absolute, else beside the file that names it, else its last part there.
+resolved first: relative to the file that names it; an absolute one as it stands, else its last part there.
 """
 
 from __future__ import annotations
@@ -264,7 +264,8 @@ def locate(name: str, source: Source) -> Path:
     if "\0" in name or not name:
         raise UnreadableError(f"{source.name} names a file {name!r}, which is no name")
     directory = source.path.parent
-    candidates = [directory / name, directory / Path(name).name]
+    # HDF5 itself falls back to the last part of absolute names only; what we find it must find too.
+    candidates = [directory / name, *([directory / Path(name).name] if Path(name).is_absolute() else [])]
     inside = [path for path in candidates if any(is_below(path, root) for root in source.roots)]
     for path in inside:
         if path.is_file():

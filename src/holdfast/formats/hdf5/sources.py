@@ -5,13 +5,15 @@ Owns finding these files before HDF5 reads: it answers with fill values for what
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from h5py import h5d, h5s
 
-from holdfast.errors import HoldfastError, MissingFileError, NotFoundError, UnreadableError
-from holdfast.formats.hdf5.links import FileSet, OpenedFile, Place, hdf5_errors
+from holdfast.errors import ForbiddenError, HoldfastError, MissingFileError, NotFoundError, UnreadableError
+from holdfast.formats.hdf5.links import FileSet, OpenedFile, Place, hdf5_errors, locate
 from holdfast.formats.slicing import Axis
 
 __all__ = ["check_sources", "find_sources"]
@@ -33,8 +35,12 @@ def check_sources(files: FileSet, place: Place, axes: Sequence[Axis], depth: int
     if not depth:
         raise UnreadableError(f"{place.opened.name}: virtual data sets are made of each other")
     for name, dataset, space in _virtual_sources(place):
-        if _PATTERN not in name and _is_touched(space, axes):
-            found = _find_source(files, place, name, dataset)
+        if _PATTERN in name:
+            _check_end(place, name)
+        elif not _is_touched(space, axes):
+            continue
+        for actual in _expanded(name, place):
+            found = _find_source(files, place, actual, dataset)
             if isinstance(found.object, h5d.DatasetID):
                 whole = [Axis(0, 1, length) for length in found.object.shape or ()]
                 check_sources(files, found, whole, depth - 1)
@@ -58,7 +64,12 @@ def find_sources(files: FileSet, place: Place, depth: int = _MAX_NESTED) -> None
     for raw in stored:
         _notice(files, place, os.fsdecode(raw), "storage")
     for name, dataset in sorted({(name, dataset) for name, dataset, _ in _virtual_sources(place)}):
-        for actual in _expanded(name, place):
+        try:
+            actuals = list(_expanded(name, place))
+        except ForbiddenError:
+            # Reading says so.
+            continue
+        for actual in actuals:
             opened = _notice(files, place, actual, "virtual")
             if opened is not None and depth:
                 _find_nested(files, opened, dataset, depth)
@@ -96,14 +107,28 @@ def _virtual_sources(place: Place) -> list[tuple[str, str, h5s.SpaceID]]:
 
 
 def _expanded(name: str, place: Place) -> Iterator[str]:
-    """Yield the names of a numbered series, as far as its files are there."""
+    """Yield the names of a numbered series, as far as its files are there; any other name as it is."""
     if _PATTERN not in name:
         yield name
         return
-    number = 0
-    while (place.opened.path.parent / (actual := name.replace(_PATTERN, str(number)))).exists():
+    for number in itertools.count():
+        actual = name.replace(_PATTERN, str(number))
+        try:
+            locate(actual, place.opened.source)
+        except MissingFileError:
+            return
         yield actual
-        number += 1
+
+
+def _check_end(place: Place, name: str) -> None:
+    """Refuse a series that HDF5 would go on with in the working directory, where it looks last."""
+    end = len(list(_expanded(name, place)))
+    after = name.replace(_PATTERN, str(end))
+    if Path(after).exists():
+        raise ForbiddenError(
+            f"{place.opened.name} names the series {name!r}; {after!r} is not beside it but in the working "
+            "directory of this process, where it is not read"
+        )
 
 
 def _find_source(files: FileSet, place: Place, name: str, dataset: str) -> Place:
