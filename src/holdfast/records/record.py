@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from holdfast.errors import InvalidInputError, InvalidTypeError, MissingFileError, NotFoundError
 from holdfast.files import os_errors, require_writer
 from holdfast.formats.sealed import (
@@ -31,14 +29,15 @@ from holdfast.records.adopting import adopt_array, adopt_file
 from holdfast.records.checking import check_entries
 from holdfast.records.compacting import compact_entries
 from holdfast.records.following import follow_rows
-from holdfast.records.foreign import holds_only_data, open_array
+from holdfast.records.foreign import open_array
+from holdfast.records.growing import adopt_for_rows, check_fits, in_memory, rows_of
 from holdfast.records.handle import Record
 from holdfast.records.metadata import read_spec, read_status
 from holdfast.records.names import child_names, kind_of, split, writable
 from holdfast.records.places import delete_tree, in_directory, prune_parents
 from holdfast.records.session import Session
 from holdfast.records.transactions import change_kind, recover, transaction
-from holdfast.records.values import Content, FileCopy, RecordCopy, Tree, as_content, leaves
+from holdfast.records.values import Content, RecordCopy, as_content, leaves
 from holdfast.records.writing import KindChangesError, write_content
 from holdfast.reports import Report
 from holdfast.types import Durability
@@ -191,7 +190,7 @@ class LocalRecord(Record):
     def _grow(self, key: str, value: Any, idempotency_key: str | None, *, is_item: bool) -> int | None:
         content = as_content(value)
         if isinstance(content, RecordCopy):
-            content = _in_memory(value)
+            content = in_memory(value)
         return self.grow_content(writable(split(key)), content, idempotency_key, is_item=is_item)
 
     def grow_content(
@@ -202,25 +201,18 @@ class LocalRecord(Record):
         self._settle()
         if isinstance(content, Values):
             return self._add(parts, as_rows(content, is_item=is_item), token)
-        grown = [(parts + below, _rows(inner, is_item)) for below, inner in leaves(content)]
+        grown = [(parts + below, rows_of(inner, is_item=is_item)) for below, inner in leaves(content)]
         for place, rows in grown:
-            self._check_fits(place, rows)
+            check_fits(self._place(place), self._what(place), rows)
         for place, rows in grown:
             self._add(place, rows, token)
         return None
 
-    def _check_fits(self, parts: tuple[str, ...], rows: NewRows) -> None:
-        path = self._place(parts)
-        if kind_of(path) == "array":
-            with open_array(path + SUFFIX, self._what(parts)) as view:
-                if view.sealed and hasattr(view, "base"):
-                    rows.payload(view.base.facts, self._what(parts))
-
-    def _add(self, parts: tuple[str, ...], rows: NewRows, token: bytes | None) -> int:
+    def _add(self, parts: tuple[str, ...], rows: NewRows, token: bytes | None) -> int | None:
         staging, what = self._session.staging, self._what(parts)
         if staging is not None:
             staging.append(self._prefix + parts, rows, token)
-            return -1
+            return None  # it is known when the transaction ends
         path = "/".join((self._directory, *parts))
 
         def before() -> None:
@@ -237,17 +229,8 @@ class LocalRecord(Record):
         except LookupError as error:
             if isinstance(error, NotFoundError):
                 raise
-            self._adopt_for_rows(path + SUFFIX, what)
+            adopt_for_rows(path + SUFFIX, what)
             return action()
-
-    def _adopt_for_rows(self, path: str, what: str) -> None:
-        with open_array(path, what):
-            if not holds_only_data(path):
-                raise InvalidInputError(
-                    f"{what} holds attributes or more data sets, which appending would lose; "
-                    "assign the array itself first, or append to another entry"
-                )
-        adopt_array(path, what)
 
     def __delitem__(self, key: str) -> None:
         self._settle()
@@ -358,23 +341,3 @@ class LocalRecord(Record):
     def close(self) -> None:
         """Commit what waits and close what is open."""
         self._session.appends.close()
-
-
-def _rows(content: Content, is_item: bool) -> NewRows:
-    if isinstance(content, FileCopy):
-        raise InvalidTypeError(f"the file {content.path!r} cannot be appended; append arrays, or assign it")
-    assert isinstance(content, Values)
-    return as_rows(content, is_item=is_item)
-
-
-def _in_memory(record: Any) -> Tree:
-    """Return the arrays of a record as a tree."""
-    return Tree({split(key): as_content(_plain(value)) for key, value in record.items()})
-
-
-def _plain(value: Any) -> Any:
-    return (
-        {key: _plain(inner) for key, inner in value.items()}
-        if isinstance(value, Record)
-        else np.asarray(value)
-    )

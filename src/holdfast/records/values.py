@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from holdfast.errors import InvalidTypeError, NotFoundError
 from holdfast.formats.sealed import SUFFIX, SealedView, Values, prepare, values_of
 from holdfast.records.names import split, writable
@@ -62,6 +64,8 @@ def as_content(value: Any) -> Content:
     NotFoundError
         When a path names no file.
     """
+    if isinstance(value, np.ndarray):
+        return prepare(value)
     directory = getattr(value, "local_directory", None)
     if directory is not None:
         return RecordCopy(directory())

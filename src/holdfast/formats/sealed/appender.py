@@ -172,7 +172,7 @@ class Appender:
         StorageFullError, StorageError
             When the disk is full or fails; the rows are taken back, unless others have built on them.
         """
-        payload = rows.payload(self.base.facts, self.what)
+        payload = rows.payload(self.base)
         with self.locked():
             done = self._row_of(key)
             if done is None:

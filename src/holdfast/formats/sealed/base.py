@@ -17,7 +17,15 @@ from holdfast.errors import HashError
 from holdfast.files import os_errors
 from holdfast.formats.sealed.datatypes import STRING_DTYPE, dtype_of
 from holdfast.formats.sealed.encoder import SEAL_NAME
-from holdfast.formats.sealed.seal import FOOTER_BYTES, footer_offset, has_footer, parse_seal, seal_bytes
+from holdfast.formats.sealed.seal import (
+    FOOTER_BYTES,
+    footer_offset,
+    has_footer,
+    parse_seal,
+    seal_bytes,
+    segment_bounds,
+    segment_index,
+)
 from holdfast.formats.sealed.strings import REFERENCE
 from holdfast.formats.sealed.threads import TASK_BYTES, run_all
 from holdfast.hashing import DIGEST_BYTES
@@ -133,25 +141,10 @@ class Base:
             self.read(start, min(start + TASK_BYTES, self.seal_offset))
 
     def _bounds(self, index: int) -> tuple[int, int]:
-        """Return start and stop of a digested segment."""
-        facts, limit = self.facts, self.seal_offset
-        if limit <= facts.block:
-            return 0, limit
-        if facts.whole:
-            return index * facts.block, min((index + 1) * facts.block, limit)
-        if index == 0:
-            return 0, facts.offset
-        start = facts.offset + (index - 1) * facts.block
-        return start, min(start + facts.block, limit)
+        return segment_bounds(self.facts, self.seal_offset, index)
 
     def _index(self, position: int) -> int:
-        """Return the number of the segment that holds a byte."""
-        facts = self.facts
-        if self.seal_offset <= facts.block:
-            return 0
-        if facts.whole:
-            return position // facts.block
-        return 0 if position < facts.offset else (position - facts.offset) // facts.block + 1
+        return segment_index(self.facts, self.seal_offset, position)
 
     def _tasks(self, start: int, stop: int) -> list[range]:
         if stop <= start:

@@ -124,6 +124,7 @@ def _with_opaque_times(dtype: np.dtype[Any], h5py: Any) -> np.dtype[Any]:
     )
 
 
+@lru_cache(maxsize=512)
 def description_of(dtype: np.dtype[Any]) -> Json:
     """Return the description of a type as it stands in the facts.
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.errors import InvalidTypeError
-from holdfast.formats.sealed.datatypes import STRING_DTYPE, dtype_of
-from holdfast.formats.sealed.seal import Facts
+from holdfast.formats.sealed.base import Base
 from holdfast.formats.sealed.selection import bytes_of
 from holdfast.formats.sealed.values import Values
 from holdfast.types import Buffer
@@ -31,15 +30,13 @@ class NewRows:
         """How many rows."""
         return self.values.shape[0]
 
-    def payload(self, facts: Facts, what: str) -> Buffer:
+    def payload(self, base: Base) -> Buffer:
         """Return the rows as they stand in a frame of an entry.
 
         Parameters
         ----------
-        facts : Facts
-            What the entry holds; its type and row shape rule.
-        what : str
-            The entry, for messages.
+        base : Base
+            What is there; its type and row shape rule.
 
         Returns
         -------
@@ -51,22 +48,22 @@ class NewRows:
         InvalidTypeError
             When type or shape differ.
         """
-        if not facts.shape:
+        shape, what = base.facts.shape, base.what
+        if not shape:
             raise InvalidTypeError(
                 f"{what} is a single value and takes no rows; write an array with a first axis"
             )
-        if self.values.shape[1:] != facts.shape[1:]:
+        if self.values.shape[1:] != shape[1:]:
             raise InvalidTypeError(
-                f"{what} has rows of shape {facts.shape[1:]}, not {self.values.shape[1:]}; "
-                "its rows are unchanged"
+                f"{what} has rows of shape {shape[1:]}, not {self.values.shape[1:]}; its rows are unchanged"
             )
-        if facts.dtype == STRING_DTYPE:
+        if base.is_text:
             return self._texts(what)
         if self.values.dtype is None:
             raise InvalidTypeError(
-                f"{what} has rows of type {facts.dtype}, not strings; its rows are unchanged"
+                f"{what} has rows of type {base.dtype}, not strings; its rows are unchanged"
             )
-        return bytes_of(self._cast(dtype_of(facts.dtype), what))
+        return bytes_of(self._cast(base.dtype, what))
 
     def _texts(self, what: str) -> bytes:
         texts = self.values.texts

@@ -13,8 +13,7 @@ from __future__ import annotations
 import hmac
 import json
 import struct
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from blake3 import blake3
 
@@ -32,8 +31,9 @@ __all__ = [
     "parse_seal",
     "seal_bytes",
     "seal_length",
+    "segment_bounds",
     "segment_count",
-    "segments",
+    "segment_index",
 ]
 
 FOOTER_BYTES = 64
@@ -90,10 +90,6 @@ class Facts:
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
 
-    def with_changes(self, **changes: Any) -> Facts:
-        """Return facts that differ in some fields."""
-        return replace(self, **changes)
-
 
 def describe(facts: Facts) -> bytes:
     """Return facts as they stand in a seal: JSON without what has its default."""
@@ -112,8 +108,8 @@ def describe(facts: Facts) -> bytes:
     return json.dumps(values, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def segments(facts: Facts, seal_offset: int) -> list[tuple[int, int]]:
-    """Return the digested segments: they cover every byte before the seal, without a gap.
+def segment_bounds(facts: Facts, seal_offset: int, index: int) -> tuple[int, int]:
+    """Return start and stop of a digested segment; they cover every byte before the seal, without a gap.
 
     Parameters
     ----------
@@ -121,23 +117,32 @@ def segments(facts: Facts, seal_offset: int) -> list[tuple[int, int]]:
         What the file holds.
     seal_offset : int
         Where the seal starts.
+    index : int
+        The number of the segment. A file of up to one block is one segment; otherwise segment 0 is the head
+        and blocks are counted from the data; or, for ``whole``, blocks are counted from 0.
 
     Returns
     -------
-    list of tuple of int
-        Start and stop of each. A file of up to one block is one segment; otherwise the head, then blocks
-        counted from the data; or, for ``whole``, blocks counted from 0.
+    tuple of int
+        Offsets in the file.
     """
     if seal_offset <= facts.block:
-        return [(0, seal_offset)]
-    first = 0 if facts.whole else facts.offset
-    starts = range(first, seal_offset, facts.block)
-    blocks = [(start, min(start + facts.block, seal_offset)) for start in starts]
-    return blocks if facts.whole else [(0, first), *blocks]
+        return 0, seal_offset
+    if index == 0 and not facts.whole:
+        return 0, facts.offset
+    start = index * facts.block if facts.whole else facts.offset + (index - 1) * facts.block
+    return start, min(start + facts.block, seal_offset)
+
+
+def segment_index(facts: Facts, seal_offset: int, position: int) -> int:
+    """Return the number of the segment that holds a byte; see `segment_bounds`."""
+    if seal_offset <= facts.block or (position < facts.offset and not facts.whole):
+        return 0
+    return position // facts.block if facts.whole else (position - facts.offset) // facts.block + 1
 
 
 def segment_count(facts: Facts, seal_offset: int) -> int:
-    """Return the number of `segments` without making them."""
+    """Return the number of segments; see `segment_bounds`."""
     if seal_offset <= facts.block:
         return 1
     first = 0 if facts.whole else facts.offset
@@ -160,7 +165,7 @@ def compose_seal(described: bytes, seal_offset: int, digests: bytes) -> bytes:
     seal_offset : int
         Where the seal starts; a multiple of 8.
     digests : bytes
-        32 bytes of blake3 for each of `segments`.
+        32 bytes of blake3 for each segment.
 
     Returns
     -------
