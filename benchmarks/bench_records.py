@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,45 +161,46 @@ def slices(directory: Path, data: np.ndarray) -> Iterator[Row]:
 
 
 def small(directory: Path, count: int) -> Iterator[Row]:
-    row = np.arange(128.0)
-    for durability in ("os", "sync"):
-        record = Record(directory / f"small-{durability}", durability=durability)
-        plain = directory / f"plain-{durability}"
-        plain.mkdir()
-
-        def write_ours() -> None:
-            for number in range(count):
-                record[f"e{number}"] = row  # noqa: B023
-
-        def write_h5py() -> None:
-            for number in range(count):
-                path = plain / f"e{number}.h5"  # noqa: B023
-                with h5py.File(path, "w") as file:
-                    file["data"] = row
-                if durability == "sync":  # noqa: B023
-                    synced(path)
-
-        ours, theirs = back_to_back(write_ours, write_h5py, 5)
+    for durability, bar in (("os", 1.2), ("sync", 0.5)):
+        pair = SmallArrays(directory / f"small-{durability}", durability, count)
+        ours, theirs = back_to_back(pair.write_ours, pair.write_h5py, 5)
         each = f"{ours / count * 1e6:.0f} us"
-        yield Row(
-            f"write 1 KB arrays, {durability}",
-            each,
-            f"h5py {theirs / count * 1e6:.0f} us",
-            theirs / ours,
-            1.2 if durability == "os" else 0.5,
-            False,
-        )
-    read_ours: Callable[[], object] = lambda: [record[f"e{number}"] for number in range(count)]  # noqa: E731
-    read_h5py: Callable[[], object] = lambda: [read_plain(plain / f"e{number}.h5") for number in range(count)]  # noqa: E731
-    ours, theirs = back_to_back(read_ours, read_h5py, 5)
-    yield Row(
-        "read 1 KB arrays, verified",
-        f"{ours / count * 1e6:.0f} us",
-        f"h5py {theirs / count * 1e6:.0f} us",
-        theirs / ours,
-        2,
-        False,
-    )
+        reference = f"h5py {theirs / count * 1e6:.0f} us"
+        yield Row(f"write 1 KB arrays, {durability}", each, reference, theirs / ours, bar, False)
+    ours, theirs = back_to_back(pair.read_ours, pair.read_h5py, 5)
+    each, reference = f"{ours / count * 1e6:.0f} us", f"h5py {theirs / count * 1e6:.0f} us"
+    yield Row("read 1 KB arrays, verified", each, reference, theirs / ours, 2, False)
+
+
+class SmallArrays:
+    """Write small arrays into a new directory at each call, and read the latest."""
+
+    def __init__(self, directory: Path, durability: str, count: int) -> None:
+        self._directory, self._count, self._is_synced = directory, count, durability == "sync"
+        self._record = Record(directory / "ours", durability=durability)
+        self._plain, self._calls = directory / "plain", 0
+        self._row = np.arange(128.0)
+
+    def write_ours(self) -> None:
+        self._calls += 1
+        for number in range(self._count):
+            self._record[f"{self._calls}/e{number}"] = self._row
+
+    def write_h5py(self) -> None:
+        place = self._plain / str(self._calls)
+        place.mkdir(parents=True)
+        for number in range(self._count):
+            path = place / f"e{number}.h5"
+            with h5py.File(path, "w") as file:
+                file["data"] = self._row
+            if self._is_synced:
+                synced(path)
+
+    def read_ours(self) -> list[np.ndarray]:
+        return [self._record[f"{self._calls}/e{number}"] for number in range(self._count)]
+
+    def read_h5py(self) -> list[np.ndarray]:
+        return [read_plain(self._plain / str(self._calls) / f"e{number}.h5") for number in range(self._count)]
 
 
 def synced(path: Path) -> None:

@@ -290,8 +290,13 @@ class AtomicWriter:
             self._appear_as_new()
             return
         if self._temporary is None:
-            self._temporary = temporary_beside(self.path)
-            _link_descriptor(self.fd, self._temporary)
+            try:
+                _link_descriptor(self.fd, self.path)
+            except FileExistsError:
+                self._temporary = temporary_beside(self.path)
+                _link_descriptor(self.fd, self._temporary)
+            else:
+                return
         os.replace(self._temporary, self.path)
         self._temporary = None
 

@@ -95,7 +95,8 @@ def file_system(directory: PathLike) -> FileSystem:
     NotFoundError
         There is no such directory.
     """
-    path = os.path.realpath(directory)
+    # With nothing declared the name and its device say enough: no link needs to be followed.
+    path = os.path.realpath(directory) if _declared else os.path.abspath(directory)
     declared = _declaration(path)
     if declared is not None:
         return declared

@@ -92,8 +92,9 @@ def child_names(directory: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     # Ten thousand names are common: only those that can be hidden are looked at closely.
-    keys = {name.removesuffix(SUFFIX) for name in names if name[0] not in "._c" or entry_name(name)}
-    return sorted(keys)
+    keys = [name.removesuffix(SUFFIX) for name in names if name[0] not in "._c" or entry_name(name)]
+    keys.sort()
+    return keys if len(set(keys)) == len(keys) else sorted(set(keys))
 
 
 def kind_of(path: str) -> Kind | None:

@@ -21,14 +21,16 @@ from holdfast.formats.sealed.log import (
     NO_KEY,
     PAGE_BYTES,
     SLOT_OFFSETS,
+    Frame,
     Slot,
     compose_frame,
     compose_slot,
     parse_header,
     parse_slots,
+    payload_digest,
 )
 from holdfast.formats.sealed.rows import NewRows
-from holdfast.formats.sealed.tail import Frame, Tail, check_tail, read_page, scan
+from holdfast.formats.sealed.tail import Tail, check_tail, read_page, scan
 from holdfast.types import Buffer, Durability
 
 __all__ = ["Appender", "StaleError"]
@@ -110,8 +112,9 @@ class Appender:
             fcntl.flock(self.log, fcntl.LOCK_EX)
             try:
                 self._check_current()
-                if os.fstat(self.log).st_size != self.tail.end:
-                    self._catch_up()
+                size = os.fstat(self.log).st_size
+                if size != self.tail.end:
+                    self._catch_up(size)
                 yield
             finally:
                 fcntl.flock(self.log, fcntl.LOCK_UN)
@@ -124,7 +127,7 @@ class Appender:
         if (found.st_dev, found.st_ino) != self.base.identity:
             raise StaleError
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, size: int) -> None:
         """Read what others appended; cut off what a dead one left unfinished.
 
         Under the lock only headers need a look: a writer that is alive has finished, one that was killed
@@ -132,7 +135,6 @@ class Appender:
         """
         scan(self.log, self.header, self.tail, trusted=sys.maxsize if self._is_known else self._durable())
         self._is_known = True
-        size = os.fstat(self.log).st_size
         if size < self.tail.end:
             raise HashError(f"{self.what} is damaged: its log became shorter; restore it from another copy")
         if size == self.tail.end:
@@ -173,11 +175,12 @@ class Appender:
             When the disk is full or fails; the rows are taken back, unless others have built on them.
         """
         payload = rows.payload(self.base)
+        digest = payload_digest(payload, self.header.key)  # before the lock: others need not wait for it
         with self.locked():
             done = self._row_of(key)
             if done is None:
                 start, first = self.tail.end, self.tail.rows
-                self._write(payload, rows.count, key)
+                self._write(payload, digest, rows.count, key)
             else:
                 start, first = -1, done
             end = self.tail.end
@@ -202,18 +205,18 @@ class Appender:
         self._indexed = len(self.tail.frames)
         return self._keys
 
-    def _write(self, payload: Buffer, n_rows: int, key: bytes) -> None:
+    def _write(self, payload: Buffer, digest: bytes, n_rows: int, key: bytes) -> None:
         tail = self.tail
-        head = compose_frame(self.header, payload, n_rows, tail.rows, len(tail.frames) + 1, key)
+        frame = Frame(tail.end + FRAME.size, len(payload), tail.rows, n_rows, key, digest)
+        head = compose_frame(self.header, frame, len(tail.frames) + 1)
         try:
             with os_errors(self.what, "append to"):
                 _write_all(self.log, (head, payload), tail.end)
         except BaseException:
             os.ftruncate(self.log, tail.end)
             raise
-        offset = tail.end + FRAME.size
-        tail.frames.append(Frame(offset, len(payload), tail.rows, n_rows, key, head[48:64]))
-        tail.end = offset + len(payload)
+        tail.frames.append(frame)
+        tail.end = frame.offset + frame.size
         tail.rows += n_rows
 
     def _sync(self, start: int, end: int) -> None:

@@ -13,7 +13,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 from blake3 import blake3
 
@@ -27,6 +27,7 @@ __all__ = [
     "NO_KEY",
     "PAGE_BYTES",
     "SLOT_OFFSETS",
+    "Frame",
     "LogHeader",
     "Slot",
     "compose_frame",
@@ -56,6 +57,17 @@ NO_KEY = bytes(16)
 _MAGIC = b"HFLOG001"
 _HEADER = struct.Struct("<8s16s16sQQ")
 _SLOT = struct.Struct("<QQQQ16s16s")
+
+
+class Frame(NamedTuple):
+    """Say where one append lies: payload offset and size, its rows, key and digest."""
+
+    offset: int
+    size: int
+    first_row: int
+    n_rows: int
+    key: bytes
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,29 +250,23 @@ def frame_check(header: Buffer, seed: int) -> int:
     return zlib.crc32(header[: FRAME.size - 4], seed)
 
 
-def compose_frame(
-    header: LogHeader, payload: Buffer, n_rows: int, first_row: int, number: int, key: bytes = NO_KEY
-) -> bytes:
+def compose_frame(header: LogHeader, frame: Frame, number: int) -> bytes:
     """Return the header of a frame.
 
     Parameters
     ----------
     header : LogHeader
         The log.
-    payload : bytes-like
-        The rows.
-    n_rows, first_row : int
-        How many, and the number of the first one.
+    frame : Frame
+        What it holds.
     number : int
         Counts the frames of the log, from 1.
-    key : bytes
-        The idempotency key, 16 bytes.
 
     Returns
     -------
     bytes
         68 bytes; the payload follows them.
     """
-    digest = payload_digest(payload, header.key)
-    raw = FRAME.pack(FRAME_MAGIC, n_rows, len(payload), first_row, number, key, digest, 0)[:-4]
+    _, size, first_row, n_rows, key, digest = frame
+    raw = FRAME.pack(FRAME_MAGIC, n_rows, size, first_row, number, key, digest, 0)[:-4]
     return raw + struct.pack("<I", zlib.crc32(raw, header.seed))

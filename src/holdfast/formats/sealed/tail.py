@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from holdfast.formats.sealed.log import (
     FRAME,
     FRAME_MAGIC,
     PAGE_BYTES,
+    Frame,
     LogHeader,
     Slot,
     frame_check,
@@ -28,20 +29,9 @@ from holdfast.formats.sealed.log import (
 )
 from holdfast.types import Buffer
 
-__all__ = ["Frame", "Tail", "check_tail", "read_frames", "read_page", "read_tail", "scan"]
+__all__ = ["Tail", "check_tail", "read_frames", "read_page", "read_tail", "scan"]
 
 _WINDOW_BYTES = 1024 * 1024
-
-
-class Frame(NamedTuple):
-    """Say where one append lies: payload offset and size, its rows, key and digest."""
-
-    offset: int
-    size: int
-    first_row: int
-    n_rows: int
-    key: bytes
-    digest: bytes
 
 
 @dataclass(slots=True)

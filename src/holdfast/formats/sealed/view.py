@@ -14,10 +14,10 @@ import numpy as np
 
 from holdfast.formats.sealed.base import Base
 from holdfast.formats.sealed.lazy import ArrayView
-from holdfast.formats.sealed.log import LogHeader
+from holdfast.formats.sealed.log import Frame, LogHeader
 from holdfast.formats.sealed.selection import bytes_of, fill_box
 from holdfast.formats.sealed.strings import decode_strings
-from holdfast.formats.sealed.tail import Frame, read_frames, read_tail
+from holdfast.formats.sealed.tail import read_frames, read_tail
 from holdfast.formats.sealed.values import give_back, give_strings
 
 __all__ = ["SealedView", "decode_rows"]
