@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from holdfast.analysis import LocalAnalysisClient
+from holdfast.analysis import AnalysisClient, LocalAnalysisClient
 from holdfast.errors import (
     ConflictError,
     ImmutableDocumentError,
@@ -351,3 +351,35 @@ def test_local_client_pickles_by_path(local):
     with pickle.loads(pickle.dumps(local)) as again:
         assert again.find_analysis_header(uid="a")
     assert local.connection_status()
+
+
+def test_connection_status_says_whether_a_server_answers(remote, url):
+    assert remote.connection_status() is True
+    with AnalysisClient({"host": "127.0.0.1", "port": 9}, timeout_s=2) as nobody:
+        assert nobody.connection_status() is False
+    with AnalysisClient(url=f"{url}/elsewhere") as other, pytest.raises(NotFoundError):
+        other.connection_status()
+
+
+def test_addresses_are_those_of_the_original(url):
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    with AnalysisClient({"host": f"key:{'f00d' * 16}@{host}", "port": port}) as client:
+        assert client.aheader_url == f"http://{host}:{port}/analysis_header"
+        assert client.atail_url.endswith("/analysis_tail")
+        assert client.dref_header_url.endswith("/data_reference_header")
+        assert client.dref_url.endswith("/data_reference")
+        document = {"uid": "a", "time": 1.0, "provenance": {}}
+        answer = client.post(client.aheader_url, {"payload": document, "signature": "insert_analysis_header"})
+        assert answer == {"status": True}
+        query = {"payload": {"uid": "a"}, "signature": "find_analysis_header"}
+        assert client.get(client.aheader_url, query) == [document]
+        with pytest.raises(InvalidInputError):
+            client.get("http://elsewhere/analysis_header", query)
+        assert "f00d" not in repr(client)
+        assert b"f00d" not in pickle.dumps(client)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"config": {"host": "a"}}, {"config": {}, "url": "http://a"}])
+def test_client_needs_one_address(arguments):
+    with pytest.raises(InvalidInputError):
+        AnalysisClient(**arguments)

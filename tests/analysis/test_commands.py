@@ -89,6 +89,7 @@ def test_exports_are_written(target, say, tmp_path):
         (("find", "{}", "--kind", "nope"), 3, "nope"),
         (("export", "{}", "old"), 2, "--prov"),
         (("ls", "/does/not/exist"), 3, "/does/not/exist"),
+        (("ls", "http://127.0.0.1:9"), 1, "no server answers"),
     ],
 )
 def test_failures_have_their_exit_code(target, say, arguments, code, words):

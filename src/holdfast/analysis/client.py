@@ -98,19 +98,22 @@ class AnalysisClient(ClientVerbs):
         return f"{self._connection.address}/{REFERENCE.name}"
 
     def connection_status(self) -> bool:
-        """Return True when the server answers.
+        """Tell whether the server answers.
 
         Returns
         -------
         bool
-            Always True.
+            False when no server can be reached.
 
         Raises
         ------
-        TransportError
-            A ConnectionError, when it cannot be reached.
+        NotFoundError
+            When something else than an analysis server answers there.
         """
-        self._connection.get_bytes("/is_connected")
+        try:
+            self._connection.get_bytes("/is_connected")
+        except TransportError:
+            return False
         return True
 
     def get(self, url: str, query: Mapping[str, Any]) -> list[dict[str, Json]]:

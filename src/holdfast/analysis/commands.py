@@ -17,7 +17,7 @@ from holdfast.analysis.local import LocalAnalysisClient
 from holdfast.analysis.verbs import ClientVerbs
 from holdfast.config import read_key_file
 from holdfast.database import locate
-from holdfast.errors import InvalidInputError, NotAStoreError, NotFoundError
+from holdfast.errors import InvalidInputError, NotAStoreError, NotFoundError, TransportError
 from holdfast.files import write_atomic
 from holdfast.paths import is_url
 from holdfast.types import Json
@@ -53,6 +53,8 @@ def open_client(target: str, api_key: str = "", api_key_file: str = "") -> Clien
     ------
     NotAStoreError
         For a directory without a database.
+    TransportError
+        When no server answers.
     """
     if not is_url(target):
         if not locate(target).exists:
@@ -63,11 +65,13 @@ def open_client(target: str, api_key: str = "", api_key_file: str = "") -> Clien
     key = (read_key_file(api_key_file) if api_key_file else api_key) or None
     client = AnalysisClient(url=target, api_key=key)
     try:
-        client.connection_status()
+        is_there = client.connection_status()
     except NotFoundError:
         client.close()
         client = AnalysisClient(url=f"{target.rstrip('/')}/analysis", api_key=key)
-        client.connection_status()
+        is_there = client.connection_status()
+    if not is_there:
+        raise TransportError(f"no server answers at {target}; start it with 'holdfast serve'")
     return client
 
 

@@ -13,7 +13,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,16 +35,17 @@ __all__ = ["NEWEST_FIRST", "Documents"]
 NEWEST_FIRST: tuple[tuple[str, int], ...] = (("time", -1),)
 _encode = msgspec.json.Encoder().encode
 _KNOWN_HEADERS = 10_000
+_Parents = dict[str, dict[str, Any] | None]
 
 
 @dataclass(slots=True)
 class _Prepared:
     """Hold one document on its way into the database."""
 
+    kind: str
     document: dict[str, Json]
     filled: tuple[str, ...]
     where: str
-    links: list[NewLink] = field(default_factory=list)
     is_orphan: bool = False
 
     @property
@@ -144,11 +145,11 @@ class Documents:
         with _naming(number):
             check_content(kind.name, document)
             validate(kind.name, document)
-        return _Prepared(document, filled, where)
+        return _Prepared(kind.name, document, filled, where)
 
-    def _parents(self, kind: Kind, prepared: list[_Prepared]) -> dict[str, dict[str, Any]]:
+    def _parents(self, kind: Kind, prepared: list[_Prepared]) -> _Parents:
         """Return the parents that are there already; what was seen once is there for ever."""
-        found: dict[str, dict[str, Any]] = {}
+        found: _Parents = {}
         if kind.parent is None or kind.parent_field is None:
             return found
         for uid in {each.document[kind.parent_field] for each in prepared}:
@@ -174,7 +175,7 @@ class Documents:
         tx: Transaction,
         kind: Kind,
         prepared: list[_Prepared],
-        parents: dict[str, dict[str, Any]],
+        parents: _Parents,
         actor: str,
     ) -> list[str]:
         stored = tx.documents.known(kind.collection, (each.uid for each in prepared))
@@ -204,9 +205,7 @@ class Documents:
             )
         return True
 
-    def _check_parent(
-        self, tx: Transaction, kind: Kind, each: _Prepared, parents: dict[str, dict[str, Any]]
-    ) -> None:
+    def _check_parent(self, tx: Transaction, kind: Kind, each: _Prepared, parents: _Parents) -> None:
         if kind.parent is None or kind.parent_field is None:
             return
         uid = each.document[kind.parent_field]
@@ -214,11 +213,11 @@ class Documents:
             body = tx.documents.get(kind_of(kind.parent).collection, uid)
             if body is None and self.strict:
                 raise ConflictError(f"{each.where}: there is no {kind.parent} {uid!r}; insert it first")
-            each.is_orphan = body is None
-            parents[uid] = {} if body is None else json.loads(body)
-        if kind is REFERENCE:
-            check_data(each.document["data"], parents[uid].get("data_keys", {}), each.where)
-        each.is_orphan = each.is_orphan or (not parents[uid] and kind is REFERENCE)
+            parents[uid] = None if body is None else json.loads(body)
+        parent = parents[uid]
+        each.is_orphan = parent is None
+        if kind is REFERENCE and parent is not None:
+            check_data(each.document["data"], parent.get("data_keys", {}), each.where)
         if kind is TAIL:
             self._check_tail(tx, each, uid)
 
@@ -247,8 +246,7 @@ class Documents:
             tx.links.add(links)
 
     def _linked(self, each: _Prepared, header: str) -> tuple[dict[str, Json], list[NewLink]]:
-        kind = each.where.rsplit(" ", 1)[-1]
-        return linked(self.places, kind, each.document, header)
+        return linked(self.places, each.kind, each.document, header)
 
     def _header_of(self, tx: Transaction, kind: Kind, document: dict[str, Json]) -> str:
         if kind is HEADER:

@@ -44,7 +44,7 @@ class ClientVerbs(InsertVerbs):
 
     @abstractmethod
     def connection_status(self) -> bool:
-        """Return True when documents can be reached; else raise what is wrong."""
+        """Return True when documents can be reached."""
 
     @abstractmethod
     def lineage(self, uid: str, direction: str = "upstream") -> Lineage:
