@@ -14,6 +14,7 @@ import pytest
 
 import holdfast
 from holdfast.analysis import AnalysisClient, LocalAnalysisClient
+from holdfast.errors import ReadOnlyError
 from served import served
 
 SOURCE = str(Path(holdfast.__file__).parents[1])
@@ -171,3 +172,18 @@ def test_lost_answers_are_asked_for_again_and_nothing_is_doubled(url, lab):
         assert [each["uid"] for each in found] == uids
         assert [each["seq_num"] for each in found] == list(range(1, 41))
         assert local.count("analysis_header") == local.count("analysis_tail") == 1
+
+
+@pytest.mark.privileged
+def test_documents_on_a_medium_that_cannot_be_written_are_found(lab):
+    with LocalAnalysisClient(lab) as client:
+        client.insert_analysis_header("a", provenance={"n": 1})
+    subprocess.run(["mount", "--bind", lab, lab], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", lab], check=True)
+        with LocalAnalysisClient(lab) as client:
+            assert [each["uid"] for each in client.find_analysis_header(**{"provenance.n": 1})] == ["a"]
+            with pytest.raises(ReadOnlyError):
+                client.insert_analysis_header("b")
+    finally:
+        subprocess.run(["umount", lab], check=True)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +66,7 @@ class Documents:
     strict : bool, default True
         Refuse documents whose parent is not there; else they are kept and marked as orphans.
     read_only : bool, default False
-        Never write.
+        Never write; so it is in any case where the database cannot be written.
 
     Raises
     ------
@@ -87,7 +88,9 @@ class Documents:
     ) -> None:
         location = locate(directory, database)
         self.directory, self.strict = location.directory, strict
-        self.database = Database(location.database, read_only=read_only)
+        # On a medium that cannot be written, what is there can still be found.
+        is_fixed = location.exists and not os.access(location.database, os.W_OK)
+        self.database = Database(location.database, read_only=read_only or is_fixed)
         self.places = Places(self.database.uid, location.directory)
         self._headers: dict[tuple[str, str], dict[str, Any]] = {}
 
