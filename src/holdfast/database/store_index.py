@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from holdfast.database.connection import Schema, SqliteFile
@@ -55,10 +57,14 @@ _COLUMNS = (
     "blocks, staged, seal"
 )
 _FIND = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"
+_INSERT = f"""
+    INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO NOTHING
+"""
 _UPSERT = f"""
     INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET metadata = excluded.metadata, digest = excluded.digest, seal =
-    excluded.seal,
+    ON CONFLICT (key) DO UPDATE SET
+        metadata = excluded.metadata, digest = excluded.digest, seal = excluded.seal,
         generation = generation + 1, state = excluded.state, size = excluded.size,
         data_time = excluded.data_time, text_size = excluded.text_size, text_time = excluded.text_time,
         recorded = excluded.recorded, blocks = excluded.blocks, staged = excluded.staged,
@@ -146,7 +152,7 @@ class StoreIndex:
         self._file = Reopening(lambda: SqliteFile(path, _SCHEMA, durability=durability, read_only=read_only))
         self._entries = Entries(self._file, "state = 0", makes_indexes=False)
         self._learned: dict[str, IndexRow] = {}
-        self._commits_alone = durability == "os"
+        self._durability = durability
 
     def close(self) -> None:
         """Close the database until it is used again."""
@@ -245,7 +251,7 @@ class StoreIndex:
         rows : sequence of IndexRow
             Each replaces what was known of its key.
         """
-        if len(rows) == 1 and self._commits_alone:
+        if len(rows) == 1 and self._durability == "os":
             with self._file().lease() as connection:
                 connection.execute(_UPSERT, _values(rows[0]))
             return
@@ -271,18 +277,42 @@ class StoreIndex:
         if self._file().read_only:
             self._learned[row.key] = row._replace(generation=generation + 1)
             return True
-        with self._file().transaction() as connection:
+        with self._learning() as connection:
             if self._generation(connection, row.key) != generation:
                 return False
             connection.execute(_UPSERT, _values(row))
         return True
+
+    def learn_new(self, rows: Sequence[IndexRow]) -> None:
+        """Record keys that were found, except those that have a row by now; see `learn`."""
+        if self._file().read_only:
+            self._learned |= {row.key: row._replace(generation=1) for row in rows}
+            return
+        with self._learning() as connection:
+            connection.executemany(_INSERT, map(_values, rows))
+
+    @contextmanager
+    def _learning(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that waits for no disk: what it records can be found again."""
+        with self._file().lease() as connection:
+            if self._durability == "sync":
+                connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if self._durability == "sync":
+                    connection.execute("PRAGMA synchronous = FULL")
 
     def forget(self, row: IndexRow) -> bool:
         """Delete a row, unless it was changed since it was read; see `learn`."""
         if self._file().read_only:
             self._learned[row.key] = row._replace(generation=row.generation + 1, state=ABSENT)
             return True
-        with self._file().transaction() as connection:
+        with self._learning() as connection:
             if self._generation(connection, row.key) != row.generation:
                 return False
             connection.execute("DELETE FROM entries WHERE key = ?", (row.key,))

@@ -55,9 +55,8 @@ _FIND = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"
 _SET = """
     INSERT INTO entries (key, metadata, digest, seal, size, created, modified, data, blocks)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)
-    ON CONFLICT (key) DO UPDATE SET metadata = ?2, digest = ?3, seal = ?4, size = ?5, modified = ?6, data =
-    ?7,
-        blocks = ?8
+    ON CONFLICT (key) DO UPDATE SET
+        metadata = ?2, digest = ?3, seal = ?4, size = ?5, modified = ?6, data = ?7, blocks = ?8
 """
 _SET_METADATA = "UPDATE entries SET metadata = ?2, seal = ?3, modified = ?4 WHERE key = ?1"
 

@@ -40,6 +40,7 @@ DIGEST_LIMIT_BYTES = 64 << 20
 """Foreign data up to this size are digested when they are first read; larger ones by `check`."""
 
 _ATTEMPTS, _QUICK_ATTEMPTS = 1000, 10
+_BATCH = 500
 DataFacts: TypeAlias = tuple[int, int, bytes | None, bytes | None]
 """Size in bytes, time in nanoseconds, digest and block digests of a data file; -1 and None for unknown."""
 
@@ -110,13 +111,20 @@ class Survey:
 
     def _survey(self) -> None:
         root, facts = self._directory.root, self._index.facts()
+        strangers: list[tuple[str, str]] = []
         for name in self._directory.names():
             if not is_text(name):
                 continue
             base, key = f"{root}/{name}", key_of(name)
             known = facts.pop(key, None)
-            if known is None or not self._is_as_known(base, known):
+            if known is None:
+                strangers.append((key, base))
+            elif not self._is_as_known(base, known):
                 self.settle(key, base)
+        for start in range(0, len(strangers), _BATCH):
+            batch = strangers[start : start + _BATCH]
+            found = (self._found(key, base, None, with_data=False) for key, base in batch)
+            self._index.learn_new([row for row in found if row is not None])
         for key, known in facts.items():
             if known[3] != ABSENT:
                 self.settle(key, self._directory.base(key))
