@@ -574,3 +574,22 @@ def test_every_durability_keeps_what_it_is_given(tmp_path, durability):
     other = FileSystemStore(tmp_path / "store")
     assert list(other.query()) == [("b/c", {"n": 2})]
     assert other.check().ok
+
+
+def test_deleted_keys_leave_no_rows_for_ever(tmp_path):
+    store = make(tmp_path / "store", durability="os")
+    keys = [f"k{number}" for number in range(600)]
+    store.multiset_metadata(keys, ({} for _ in keys))
+    for key in keys:
+        store.delete(key)
+    store.set_metadata("k0", {"back": 1})
+    assert len(store._index.deleted()) < 256
+    assert list(store.query()) == [("k0", {"back": 1})]
+    assert FileSystemStore(store.path)._index.deleted() == []
+
+
+def test_a_large_foreign_directory_is_learned_at_once(store, encore):
+    for number in range(1200):
+        (encore.root / f"k{number}.metadata").write_bytes(b'{"n": %d}' % (number % 7))
+    assert len(list(store.query_keys(n=3))) == 171
+    assert len(list(store.glob("k1?"))) == 10

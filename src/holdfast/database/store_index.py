@@ -323,6 +323,13 @@ class StoreIndex:
         found = connection.execute("SELECT generation FROM entries WHERE key = ?", (key,)).fetchone()
         return 0 if found is None else int(found[0])
 
+    def bury(self, keys: Iterable[str]) -> None:
+        """Delete the rows of deleted keys whose files are gone."""
+        with self._learning() as connection:
+            connection.executemany(
+                "DELETE FROM entries WHERE key = ? AND state = 1", [(key,) for key in keys]
+            )
+
     def drop(self, keys: Iterable[str]) -> None:
         """Delete the rows of keys."""
         with self._file().transaction() as connection:

@@ -18,6 +18,8 @@ from holdfast.store.survey import TRUST_NS, UNKNOWN, Survey, blocks_of, kept
 
 __all__ = ["Publisher"]
 
+_BURIED_AT_ONCE = 256
+
 
 class Publisher:
     """Carry out changes; the caller holds the lock of the directory.
@@ -34,6 +36,7 @@ class Publisher:
 
     def __init__(self, directory: StoreDirectory, index: StoreIndex, survey: Survey) -> None:
         self._directory, self._index, self._survey = directory, index, survey
+        self._gone: list[str] = []
 
     def apply(self, outcomes: Sequence[Outcome]) -> None:
         """Make all outcomes true, or none.
@@ -137,6 +140,7 @@ class Publisher:
         for row, base in zip(rows, bases, strict=True):
             if row.state == ABSENT:
                 self._directory.remove(base)
+                self._gone.append(row.key)
             else:
                 self._survey.will_publish(base)
                 try:
@@ -148,6 +152,9 @@ class Publisher:
                     raise
             is_first = False
         self._directory.settle(bases)
+        if len(self._gone) >= _BURIED_AT_ONCE:
+            self._index.bury(self._gone)
+            self._gone.clear()
 
     def recover(self) -> None:
         """Finish what a writer decided and did not live to do, and undo what it did not decide."""
@@ -168,4 +175,4 @@ class Publisher:
                 look = self._directory.look(base)
                 if row[7:9] == look[2:4] or (look.text_size < 0 and row[5:7] == look[0:2]):
                     self._directory.remove(base)
-            self._index.drop([row.key for row in deleted])
+            self._index.bury([row.key for row in deleted])
