@@ -4,6 +4,8 @@ import sys
 import threading
 from contextlib import contextmanager
 
+from holdfast.formats.registry import all_formats
+
 PLUGIN = """
 import os, time
 from holdfast.formats.base import Described, Description, Format
@@ -51,5 +53,6 @@ def trap_plugin(site):
         yield
     finally:
         sys.path.remove(str(site))
+        all_formats.cache_clear()
         stop.set()
         thread.join()

@@ -65,7 +65,7 @@ def fold(record, history, until, worker):
 
 def overwrite(record, history, until, worker):
     number = 0
-    while time.monotonic() < until:
+    while number < 2 or time.monotonic() < until:
         number += 1
         if number % 7 == 0:
             history({"what": "delete", "number": number}, record.__delitem__, "chaos")
