@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from holdfast import files
 from holdfast.archive import writers
+from holdfast.archive.aside import set_aside
 from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import Manifest
 from holdfast.archive.sources import Source, opened
@@ -153,7 +154,7 @@ class Adder:
                     "another name, or see 'holdfast archive check'"
                 )
             files.remove(path, missing_ok=True)
-            files.remove(os.path.join(self._root, place.directory, left), missing_ok=True)
+            set_aside(self._root, os.path.join(self._root, place.directory, left))
 
     def _refuse_known(self, place: Place) -> None:
         if self._manifest.find(place) is not None:

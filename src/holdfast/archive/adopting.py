@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 import uuid
 from collections.abc import Iterator
 
 from holdfast import files
 from holdfast.archive.adding import now
+from holdfast.archive.aside import set_aside
 from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import DATABASE, FOLDER, OWN, Manifest
 from holdfast.archive.verifying import bytes_path, check_bytes, name_path, opened
@@ -141,17 +141,9 @@ def _set_aside_database(root: str) -> None:
         return
     except UnreadableError:
         for suffix in ("", "-wal", "-shm", "-journal"):
-            _set_aside(root, DATABASE + suffix)
+            set_aside(root, path + suffix)
         return
     raise AlreadyExistsError(f"the manifest {path} is whole; there is nothing to rebuild")
-
-
-def _set_aside(root: str, name: str) -> None:
-    path = os.path.join(root, FOLDER, name)
-    if os.path.exists(path):
-        aside = os.path.join(root, FOLDER, "aside")
-        files.make_directories(aside)
-        files.replace(path, os.path.join(aside, f"{name}.{time.time_ns()}"))
 
 
 def _restore_yaml(root: str) -> None:
@@ -161,7 +153,7 @@ def _restore_yaml(root: str) -> None:
             with open(path, "rb") as file:
                 parsed(file.read(), path)
         except UnreadableError:
-            _set_aside(root, YAML)
+            set_aside(root, path)
         else:
             return
     entries = sorted(_found(root), key=lambda entry: entry.place.path.split("/", 2))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 
 from holdfast import files
+from holdfast.archive.aside import set_aside
 from holdfast.archive.contract import Archive
 from holdfast.archive.entries import Entry
-from holdfast.archive.manifest import FOLDER, Manifest
+from holdfast.archive.manifest import Manifest
 from holdfast.archive.verifying import bytes_path, name_path
 from holdfast.errors import HoldfastError
 from holdfast.hashing import copy_hashed
@@ -82,7 +82,7 @@ class _Healer:
         files.make_directories(os.path.dirname(name_path(root, entry)))
         files.make_directories(os.path.dirname(target))
         with self._source.open_file(copy.place.event, copy.place.production, copy.place.name) as good:
-            self._set_aside(bytes_path(root, entry), entry)
+            set_aside(root, bytes_path(root, entry))
             with files.open_atomic(target, replace=False, read_only=True) as out:
                 found = copy_hashed(good, out.write).digests()["blake3"]
                 entry.digests["blake3"].check(found, copy.place.path)
@@ -95,11 +95,5 @@ class _Healer:
         text = entry.place.link_text(entry.uuid)
         if os.path.islink(named) and os.readlink(named) == text:
             return
-        self._set_aside(named, entry)
+        set_aside(self._manifest.root, named)
         files.symlink_new(text, named)
-
-    def _set_aside(self, path: str, entry: Entry) -> None:
-        if os.path.lexists(path):
-            aside = os.path.join(self._manifest.root, FOLDER, "aside")
-            files.make_directories(aside)
-            files.replace(path, os.path.join(aside, f"{entry.uuid}.{time.time_ns()}"))

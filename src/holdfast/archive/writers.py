@@ -1,7 +1,8 @@
 """Own what writers leave when they die: marks of who was writing, and the collection of unrecorded files.
 
 A writer marks the archive once, and holds a shared lock on ``.manifest`` while it adds. Who finds a mark
-whose owner is dead takes that lock alone and removes what no manifest knows and only an add can have made.
+whose owner is dead takes that lock alone and clears away what no manifest knows and only an add can have
+made: links, and files into ``.manifest/aside``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator
 
 from holdfast import files
+from holdfast.archive.aside import set_aside
 from holdfast.archive.manifest import FOLDER, OWN
 from holdfast.errors import BusyError, NotFoundError
 from holdfast.files import Lock
@@ -144,16 +146,14 @@ def _remove_unrecorded(root: str, is_known: Callable[[str], bool]) -> list[str]:
         folders[:] = sorted(name for name in folders if not (directory == root and name in OWN))
         for name in names:
             path = os.path.join(directory, name)
-            if files.is_temporary(name) or _is_unrecorded(path, name, is_known):
+            if files.is_temporary(name) or left_behind(path, is_known) is not None:
                 files.remove(path, missing_ok=True)
-                removed.append(os.path.relpath(path, root))
+            elif _UUID.match(name) and not os.path.islink(path) and not is_known(name):
+                set_aside(root, path)
+            else:
+                continue
+            removed.append(os.path.relpath(path, root))
     return removed
-
-
-def _is_unrecorded(path: str, name: str, is_known: Callable[[str], bool]) -> bool:
-    if not os.path.islink(path):
-        return bool(_UUID.match(name)) and not is_known(name)
-    return left_behind(path, is_known) is not None
 
 
 def left_behind(path: str, is_known: Callable[[str], bool]) -> str | None:

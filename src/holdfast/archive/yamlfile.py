@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from holdfast import files
 from holdfast.archive import lifetimes
+from holdfast.archive.aside import set_aside
 from holdfast.archive.entries import Entry
 from holdfast.archive.yamlform import ManifestText, is_untouched, parsed, written
 from holdfast.errors import HoldfastError, NotFoundError, UnreadableError
@@ -175,9 +176,7 @@ class YamlFile:
         except NotFoundError:
             return
         except UnreadableError:
-            aside = os.path.join(self._folder, "aside")
-            files.make_directories(aside)
-            files.replace(self.path, os.path.join(aside, f"{YAML}.{time.time_ns()}"))
+            set_aside(os.path.dirname(self._folder), self.path)
 
 
 def _signature(found: os.stat_result) -> Hashable:
