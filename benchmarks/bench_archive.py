@@ -238,7 +238,7 @@ def one_large_file(scale: Scale, home: Path, python: Path | None) -> Iterator[Ro
     with open(source, "wb") as file:
         file.writelines(os.urandom(MIB) for _ in range(size // MIB))
     expected = hashlib.md5(source.read_bytes()).hexdigest()
-    rounds = scale(3, 1)
+    rounds = scale(2, 1)
     added, quick, copied, fetched, theirs_added, theirs_fetched = [], [], [], [], [], []
     for number in range(rounds):
         with Archive.create(home / f"store{number}", "Benchmark") as archive:

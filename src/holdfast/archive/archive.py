@@ -199,6 +199,8 @@ class LocalArchive(Archive):
         return [_told(row, head) for row, head in zip(rows, heads, strict=True)]
 
     def _begin_writing(self) -> None:
+        if self._writer.is_marked:
+            return
         files.require_writer(self.root, "add")
         if not os.access(os.path.join(self.root, FOLDER), os.W_OK):
             raise ReadOnlyError(f"cannot add to {self.root}: it may not be written; ask its owner")
@@ -207,8 +209,7 @@ class LocalArchive(Archive):
                 adopting.begin_anew(self.manifest, user())
             else:
                 self.manifest.begin_log("create", who=user())
-        if not self._writer.is_marked:
-            self.collect()
+        self.collect()
 
     def collect(self) -> list[str]:
         """Remove what writers that died left behind.
