@@ -7,11 +7,13 @@ import json
 import os
 import zipfile
 
+import msgspec
 import pytest
 from blake3 import blake3
 
 from conftest_catalog import open_site
 from holdfast.catalog import index
+from holdfast.catalog.routes import answers
 from holdfast.errors import (
     ChangedError,
     InvalidInputError,
@@ -159,6 +161,8 @@ def test_a_directory_is_a_zip(connection, served):
 def test_a_directory_is_a_list_of_one_level(connection):
     number = asset(connection, "box")["id"]
     answer = connection.get_json(f"/assets/{number}", {"format": "json"})
+    msgspec.convert(answer, answers.AssetListing)
+    msgspec.convert(connection.get_json("/asset/manifest/box", {"id": number}), answers.Manifest)
     assert answer["location"] == "box"
     by_name = {each["name"]: each for each in answer["contents"]}
     assert set(by_name) == {"a.h5", "large.npy", "small.npy", "sub", "t.csv", "é ü.txt"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from holdfast.catalog.routes import answers
 from holdfast.errors import InvalidInputError, NotFoundError
 
 ATTRIBUTES = {
@@ -265,3 +267,24 @@ def test_an_answer_follows_the_database(tmp_path):
         with catalog.database.transaction() as change:
             change.nodes.add(ROOT, [NewNode("a", "container")])
         assert connection.get_json("/search/", {"fields": "count"})["meta"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", answers.About),
+        ("/metadata/", answers.Node),
+        ("/metadata/box/a.h5/f8?include_data_sources=true", answers.Node),
+        ("/metadata/box/t.csv/B", answers.Node),
+        ("/search/box?include_data_sources=true", answers.NodePage),
+        ("/search/keys?fields=", answers.NodePage),
+        ("/search/keys?fields=count", answers.NodePage),
+        ("/search/keys?select_metadata=n&omit_links=true", answers.NodePage),
+        ("/search-deep/?page[limit]=5", answers.NodePage),
+        ("/distinct/keys?metadata=color&counts=true&specs=true&structure_families=true", answers.Distinct),
+        ("/distinct/keys?metadata=color", answers.Distinct),
+    ],
+)
+def test_answers_are_what_the_description_says(local, path, kind):
+    with local._transport.open("GET", "/api/v1" + path, []) as answer:
+        msgspec.json.decode(answer.read(), type=kind)

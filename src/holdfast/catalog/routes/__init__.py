@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holdfast.catalog.routes.about import AboutRoutes
+from holdfast.catalog.routes.answers import About, AssetListing, Distinct, Manifest, Node, NodePage
 from holdfast.catalog.routes.arrays import ARRAY_TYPES, ArrayRoutes
 from holdfast.catalog.routes.assets import AssetRoutes
 from holdfast.catalog.routes.containers import DATASET_TYPES, ContainerRoutes
@@ -118,13 +119,22 @@ def routes(catalog: Catalog) -> list[Route]:
 
 def _node_routes(catalog: Catalog) -> Iterable[Route]:
     about, nodes = AboutRoutes(catalog), NodeRoutes(catalog)
-    yield Route("GET", "/", about.about, scope="open", lane="inline", summary="What this server is and can")
+    yield Route(
+        "GET",
+        "/",
+        about.about,
+        scope="open",
+        lane="inline",
+        answer=About,
+        summary="What this server is and can",
+    )
     yield Route(
         "GET",
         "/metadata/{path:path}",
         nodes.metadata,
         lane="inline",
         query=MetadataParams,
+        answer=Node,
         errors=(NotFoundError,),
         summary="One node: metadata, structure, links",
     )
@@ -134,6 +144,7 @@ def _node_routes(catalog: Catalog) -> Iterable[Route]:
         nodes.search,
         lane=search_lane,
         query=SearchParams,
+        answer=NodePage,
         errors=(NotFoundError,),
         summary="The children of a node, filtered and sorted, page by page",
     )
@@ -142,6 +153,7 @@ def _node_routes(catalog: Catalog) -> Iterable[Route]:
         "/search-deep/{path:path}",
         nodes.search_deep,
         query=SearchParams,
+        answer=NodePage,
         errors=(NotFoundError,),
         summary="Everything below a node, filtered and sorted, page by page",
     )
@@ -150,6 +162,7 @@ def _node_routes(catalog: Catalog) -> Iterable[Route]:
         "/distinct/{path:path}",
         nodes.distinct,
         query=DistinctParams,
+        answer=Distinct,
         errors=(NotFoundError,),
         summary="The different values of metadata fields, families and specs",
     )
@@ -203,17 +216,37 @@ def _data(method: str, path: str, call: Call, query: type, media: tuple[str, ...
 
 def _asset_routes(catalog: Catalog) -> Iterable[Route]:
     assets = AssetRoutes(catalog)
-    yield _asset("/asset/bytes/{path:path}", assets.bytes, AssetParams, _OCTETS, "A file of a node")
+    kinds = (*_OCTETS, ZIP_MEDIA_TYPE)
+    yield _asset("/asset/bytes/{path:path}", assets.bytes, AssetParams, "A file of a node", media=_OCTETS)
     yield _asset(
-        "/asset/manifest/{path:path}", assets.manifest, ManifestParams, (), "The files below a directory"
+        "/asset/manifest/{path:path}",
+        assets.manifest,
+        ManifestParams,
+        "The files below a directory",
+        answer=Manifest,
     )
     yield _asset(
-        "/assets/{id:int}", assets.asset, AssetsParams, (*_OCTETS, ZIP_MEDIA_TYPE), "A file, or a directory"
+        "/assets/{id:int}",
+        assets.asset,
+        AssetsParams,
+        "A file as it is, a directory as a ZIP or a list",
+        media=kinds,
+        answer=AssetListing,
     )
     yield _asset(
-        "/assets/{id:int}/digests", assets.digests, NoParams, _OCTETS, "The digests of a file's blocks"
+        "/assets/{id:int}/digests", assets.digests, NoParams, "The digests of a file's blocks", media=_OCTETS
     )
 
 
-def _asset(path: str, call: Call, query: type, media: tuple[str, ...], summary: str) -> Route:
-    return Route("GET", path, call, query=query, media=media, errors=_FILE_ERRORS, summary=summary)
+def _asset(
+    path: str,
+    call: Call,
+    query: type,
+    summary: str,
+    *,
+    media: tuple[str, ...] = (),
+    answer: type | None = None,
+) -> Route:
+    return Route(
+        "GET", path, call, query=query, media=media, answer=answer, errors=_FILE_ERRORS, summary=summary
+    )
