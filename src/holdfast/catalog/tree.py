@@ -135,11 +135,7 @@ class Catalog:
         row : NodeRow
             What `node` returned.
         """
-        if row.family not in ("array", "table") or self.is_column(row):
-            return row
-        sources = self.database.nodes.sources([row.id]).get(row.id, [])
-        assets = [asset for source in sources for asset in source.assets]
-        if all(self._files.is_as_recorded(asset) for asset in assets if _may_grow(asset)):
+        if self.are_as_recorded(self.data_files(row)):
             return row
         try:
             with self.array(row) if row.family == "array" else self.table(row) as reader:
@@ -147,6 +143,17 @@ class Catalog:
         except HoldfastError:
             # Reading it says what is wrong.
             return row
+
+    def data_files(self, row: NodeRow) -> list[AssetRow]:
+        """Return the files whose growth changes the shape of a node."""
+        if row.family not in ("array", "table") or self.is_column(row):
+            return []
+        sources = self.database.nodes.sources([row.id]).get(row.id, [])
+        return [asset for source in sources for asset in source.assets if _may_grow(asset)]
+
+    def are_as_recorded(self, assets: Iterable[AssetRow]) -> bool:
+        """Tell whether files have the sizes and times that were recorded."""
+        return all(self._files.is_as_recorded(asset) for asset in assets)
 
     def search(self, where: Where, query: Query | None = None, **options: Any) -> Page:
         """Return one page of the nodes in a container; options as those of `Nodes.search`."""

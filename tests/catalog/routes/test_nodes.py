@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
 from holdfast.catalog.routes import answers
@@ -288,3 +289,22 @@ def test_an_answer_follows_the_database(tmp_path):
 def test_answers_are_what_the_description_says(local, path, kind):
     with local._transport.open("GET", "/api/v1" + path, []) as answer:
         msgspec.json.decode(answer.read(), type=kind)
+
+
+def test_an_answer_follows_a_record_that_grows(tmp_path):
+    from conftest_catalog import open_site
+    from holdfast import Record
+    from holdfast.catalog import index
+
+    record = Record(tmp_path)
+    record["run"] = np.zeros((3, 3))
+    index(tmp_path)
+    with open_site(tmp_path) as (_, connection):
+
+        def shape():
+            return connection.get_json("/metadata/run.h5/data")["data"]["attributes"]["structure"]["shape"]
+
+        assert shape() == shape() == [3, 3]
+        for rows in (4, 5):
+            record.append("run", np.ones(3))
+            assert shape() == shape() == [rows, 3]

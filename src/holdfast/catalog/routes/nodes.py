@@ -20,7 +20,7 @@ from holdfast.catalog.routes.params import (
     page_limit,
     parse_sort,
 )
-from holdfast.catalog.routes.remembered import Remembered
+from holdfast.catalog.routes.remembered import Lasting, Remembered
 from holdfast.catalog.routes.selecting import selector
 from holdfast.catalog.routes.wire import Wire
 from holdfast.database import NodeRow, Page
@@ -74,14 +74,18 @@ class NodeRoutes:
         """Answer one node."""
         return self._answered(request, self._metadata)
 
-    def _metadata(self, request: Request) -> str:
+    def _metadata(self, request: Request) -> Lasting:
         params = request.params(MetadataParams)
         path = node_path(request)
-        row = self._catalog.current(self._catalog.node(path))
+        row = self._catalog.node(path)
+        files = self._catalog.data_files(row)
+        row = self._catalog.current(row)
         wire = self._wire(request, params, [row])
         meta = '{"root_path":"/"}' if params.root_path else "{}"
         entry = wire.entry(row, path[:-1])
-        return f'{{"data":{entry},"error":null,"links":null,"meta":{meta}}}'
+        text = f'{{"data":{entry},"error":null,"links":null,"meta":{meta}}}'
+        # A record that grows has another shape, and the database does not know yet.
+        return text.encode(), (lambda: self._catalog.are_as_recorded(files)) if files else None
 
     def search(self, request: Request) -> Reply:
         """Answer a page of the children of a node."""
@@ -106,26 +110,21 @@ class NodeRoutes:
         )
         return json_reply({"metadata": None, "structure_families": None, "specs": None, **found})
 
-    def _answered(self, request: Request, write: Callable[[Request], str]) -> Reply:
-        """Answer with JSON; what does not look at files is the same until the database changes."""
-
-        def make() -> bytes:
-            """Write the answer."""
-            return write(request).encode()
-
+    def _answered(self, request: Request, write: Callable[[Request], Lasting]) -> Reply:
+        """Answer with JSON, remembered unless it tells the states of files."""
         if b"data_sources" in request.raw_query:
-            return Reply(make(), media_type=_JSON)
+            return Reply(write(request)[0], media_type=_JSON)
         question = (request.root, request.scope["path"], request.raw_query)
-        return Reply(self._remembered.answer(question, make), media_type=_JSON)
+        return Reply(self._remembered.answer(question, lambda: write(request)), media_type=_JSON)
 
-    def _page(self, request: Request, *, deep: bool) -> str:
+    def _page(self, request: Request, *, deep: bool) -> Lasting:
         params = request.params(SearchParams, FILTERS)
         path = node_path(request)
         row = self._container(path)
         query = from_filters(request.query.items())
         if params.fields == ["count"]:
             count = self._catalog.count(row, query, deep=deep)
-            return _enveloped("[]", count, request, params, None)
+            return _enveloped("[]", count, request, params, None), None
         keys_only = params.fields is not None and not {*params.fields} - {"", "none"}
         page = self._found(row, query, params, deep=deep, keys_only=keys_only)
         wire = self._wire(request, params, page.rows)
@@ -134,7 +133,7 @@ class NodeRoutes:
             data = wire.scattered(page.rows, paths)
         else:
             data = wire.children(page.rows, path)
-        return _enveloped(data, page.count, request, params, page.cursor)
+        return _enveloped(data, page.count, request, params, page.cursor), None
 
     def _found(
         self, row: NodeRow, query: Query, params: SearchParams, *, deep: bool, keys_only: bool
@@ -168,7 +167,7 @@ class NodeRoutes:
 
 def _enveloped(
     data: str, count: int | None, request: Request, params: SearchParams, cursor: str | None
-) -> str:
+) -> bytes:
     """Put a page into Tiled's envelope; links repeat every parameter but the place."""
     here = request.root + quote(request.path)
     kept = [
@@ -182,7 +181,8 @@ def _enveloped(
     following = "null"
     if cursor is not None:
         following = f'"{here}?{urlencode([("page[cursor]", cursor), *kept], quote_via=quote)}"'
-    return (
+    text = (
         f'{{"data":{data},"error":null,"links":{{"self":"{first}","first":"{first}","next":{following}}}'
         f',"meta":{{"count":{count if count is not None else "null"}}}}}'
     )
+    return text.encode()
