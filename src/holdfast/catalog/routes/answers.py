@@ -9,7 +9,24 @@ from typing import Any
 
 from msgspec import Struct, field
 
-__all__ = ["About", "AssetListing", "Distinct", "Manifest", "Node", "NodePage"]
+__all__ = [
+    "About",
+    "Asset",
+    "AssetListing",
+    "Attributes",
+    "DataSource",
+    "Distinct",
+    "DistinctValue",
+    "Entry",
+    "ListedAsset",
+    "Manifest",
+    "Node",
+    "NodePage",
+    "PageLinks",
+    "PageMeta",
+    "Sorting",
+    "Spec",
+]
 
 
 class Spec(Struct):
