@@ -115,3 +115,11 @@ def test_nobody_listens_after_the_block(capsys):
         pass
     report_progress()
     assert capsys.readouterr().err == ""
+
+
+def test_a_normal_end_means_all_steps(capsys):
+    with console.following("check"):
+        bus.emit(ProgressStart(operation="check", steps=3))
+        bus.emit(ProgressStep(operation="check", step=1, steps=3))
+        bus.emit(ProgressEnd(operation="check"))
+    assert capsys.readouterr().err.startswith("check: 3 in ")

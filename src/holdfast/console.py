@@ -179,6 +179,10 @@ class _Lines:
                 self._said[name] = now
                 self._say(name, now)
         elif isinstance(event, ProgressEnd) and name in self._steps:
+            step, steps = self._steps[name]
+            if event.exit_state == "normal" and steps > step:
+                # Steps are told now and then; a normal end means all of them.
+                self._steps[name] = (steps, steps)
             self._say(name, now)
 
     def _say(self, name: str, now: float) -> None:
