@@ -388,3 +388,15 @@ def _flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 16
     path.write_bytes(data)
+
+
+def test_the_length_follows_the_directory_also_after_a_listing(record):
+    for number in range(3):
+        record[str(number)] = number
+    os.utime(record.path, ns=(1, 1))
+    assert list(record) == ["0", "1", "2"]
+    assert len(record) == 3
+    Record(record.path)["3"] = 3
+    assert len(record) == 4
+    del record["0"]
+    assert (len(record), list(record)) == (3, ["1", "2", "3"])

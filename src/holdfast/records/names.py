@@ -9,6 +9,7 @@ It does not open entries. An entry ``KEY`` is the HDF5 file ``KEY.h5``, else the
 from __future__ import annotations
 
 import os
+import time
 from functools import lru_cache
 from typing import Literal
 
@@ -16,12 +17,13 @@ from holdfast.errors import InvalidInputError
 from holdfast.formats.sealed import SUFFIX
 from holdfast.paths import check_name, is_reserved, parse_key
 
-__all__ = ["Kind", "child_names", "entry_name", "is_hidden", "kind_of", "split", "writable"]
+__all__ = ["Kind", "child_names", "entry_name", "is_hidden", "kind_of", "resting_state", "split", "writable"]
 
 Kind = Literal["array", "file", "directory"]
 
 # A log is called "_KEY.12345678.log": longer keys could be written but never appended to.
 _MAX_NAME_BYTES = 240
+_TICK_NS = 100_000_000
 
 
 @lru_cache(maxsize=8192)
@@ -95,6 +97,28 @@ def child_names(directory: str) -> list[str]:
     keys = [name.removesuffix(SUFFIX) for name in names if name[0] not in "._c" or entry_name(name)]
     keys.sort()
     return keys if len(set(keys)) == len(keys) else sorted(set(keys))
+
+
+def resting_state(directory: str) -> tuple[int, int] | None:
+    """Return what changes with the names in a directory, None where they changed just now.
+
+    Parameters
+    ----------
+    directory : str
+        Its path.
+
+    Returns
+    -------
+    tuple of int, or None
+        Inode and time of change. A clock of the file system may tick only every few milliseconds: while the
+        last change is that young, the next one could bear the same time.
+    """
+    try:
+        found = os.stat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    is_resting = time.time_ns() - found.st_mtime_ns > _TICK_NS
+    return (found.st_ino, found.st_mtime_ns) if is_resting else None
 
 
 def kind_of(path: str) -> Kind | None:

@@ -33,7 +33,7 @@ from holdfast.records.foreign import open_array
 from holdfast.records.growing import adopt_for_rows, check_fits, in_memory, rows_of
 from holdfast.records.handle import Record
 from holdfast.records.metadata import read_spec, read_status
-from holdfast.records.names import child_names, kind_of, split, writable
+from holdfast.records.names import child_names, kind_of, resting_state, split, writable
 from holdfast.records.places import delete_tree, in_directory, prune_parents
 from holdfast.records.session import Session
 from holdfast.records.transactions import change_kind, recover, transaction
@@ -59,6 +59,8 @@ class LocalRecord(Record):
     api_key : None
         Taken for the sake of `Record`'s signature; a directory needs none.
     """
+
+    _counted: tuple[tuple[int, int], int] | None = None
 
     def __init__(
         self,
@@ -265,14 +267,20 @@ class LocalRecord(Record):
 
     def __iter__(self) -> Iterator[str]:
         self._settle()
-        names = child_names(self._directory)
         staging = self._session.staging
         if staging is not None:
             place = staging.place(self._prefix) if self._prefix else self._directory
-            names = staging.names(self._prefix, [] if place is None else child_names(place))
+            return iter(staging.names(self._prefix, [] if place is None else child_names(place)))
+        state = resting_state(self._directory)
+        names = child_names(self._directory)
+        self._counted = None if state is None else (state, len(names))
         return iter(names)
 
     def __len__(self) -> int:
+        # list(record) asks for the length as soon as it has the names.
+        counted = self._counted
+        if counted and self._session.staging is None and resting_state(self._directory) == counted[0]:
+            return counted[1]
         return sum(1 for _ in self)
 
     def __contains__(self, key: object) -> bool:
