@@ -458,9 +458,9 @@ class ReadableStore(ABC):
             files.open_atomic(path, durability="os", size_hint=value.size) as out,
             value as stream,
         ):
-            done = 0
-            while piece := stream.read(buffer_size):
-                done += out.write(piece)
+            done, buffer = 0, memoryview(bytearray(max(1, min(buffer_size, value.size))))
+            while count := stream.readinto(buffer):
+                done += out.write(buffer[:count])
                 progress(done)
 
     def to_bytes(self, key: str, buffer_size: int = BUFFER_BYTES) -> bytes:
