@@ -1,7 +1,7 @@
 """Own the way in: copy and hash in one pass, publish without replacing, record, leave no trace of failure.
 
-The order is: bytes synced, file named by its uuid, its own name as a link (of many who add one name exactly
-one makes it), directory synced, then the manifest. What dies in between `holdfast.archive.writers` collects.
+The order is: file named by its uuid, its own name as a link (of many who add one name exactly one makes it),
+bytes and directory synced, then the manifest. What dies in between `holdfast.archive.writers` collects.
 """
 
 from __future__ import annotations
@@ -179,13 +179,22 @@ class _Batch:
         try:
             for each in wanted:
                 self._publish(each)
-            for directory in self._directories:
-                files.sync_directory(directory)
+            self._settle()
             rows = [published.row for published in self._published]
             return rows, self._manifest.record(rows)
         except BaseException:
             self._take_back()
             raise
+
+    def _settle(self) -> None:
+        """Wait for the disk: content and names go in the same commit of a journalling file system.
+
+        Until the manifest says so they are nothing: what a power cut leaves of them is moved aside.
+        """
+        for published in self._published:
+            files.sync_file(os.path.join(self._root, published.place.directory, published.row.uuid))
+        for directory in self._directories:
+            files.sync_directory(directory)
 
     def _publish(self, wanted: Wanted) -> None:
         place = wanted.place
@@ -232,8 +241,6 @@ class _Batch:
             twin = self._twin(digests["blake3"], source.size)
             if twin is not None and files.link_new(twin, target, "os"):
                 out.abort()
-            else:
-                files.sync_file(out.fd)
         self._copied = before + source.size
         return digests
 
