@@ -13,6 +13,7 @@ from holdfast.errors import (
     InvalidInputError,
     InvalidTypeError,
     MissingFileError,
+    NewerFormatError,
     SharedFileSystemError,
     UnreadableError,
 )
@@ -61,7 +62,7 @@ def test_random_flips_in_all_files_of_a_record_give_no_wrong_number(record, tmp_
         try:
             with record.open("pic.bin") as file:
                 silent += file.read() != content
-        except HashError:
+        except (HashError, NewerFormatError):  # the flip may lie in the version of the digests' own file
             pass
         path.write_bytes(good)
     assert silent == 0
