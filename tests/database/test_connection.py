@@ -207,15 +207,75 @@ def test_memory_database_is_one_for_all_threads():
         for thread in threads:
             thread.join()
         assert numbers(file) == list(range(10))
+        assert file.one("SELECT max(a) FROM t") == (9,)
         before = file.change()
         file.write(put(10))
         assert file.change() != before
+
+
+def test_look_ups_of_many_threads_see_every_commit(file):
+    wrong = []
+
+    def look():
+        for number in range(100):
+            if file.one("SELECT count(*) FROM t WHERE a < ?", (number,))[0] < number:
+                wrong.append(number)
+            if len(file.all("SELECT a FROM t WHERE a < ?", (number,))) < number:
+                wrong.append(number)
+
+    file.write(
+        lambda connection: connection.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(100)])
+    )
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(100, 200):
+        file.write(put(number))
+        assert file.one("SELECT max(a) FROM t") == (number,)
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_look_up_that_leaves_rows_behind_keeps_no_state_of_the_file(file):
+    for number in range(3):
+        file.write(put(number))
+    assert file.one("SELECT a FROM t ORDER BY a") == (0,)
+    with file.lease() as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+
+def test_a_look_up_that_fails_names_the_file_and_the_next_works(file):
+    with pytest.raises(HoldfastError, match=r"t\.db"):
+        file.one("SELECT absent FROM t")
+    assert file.one("SELECT 1") == (1,)
+
+
+def test_look_ups_go_on_in_both_processes_after_a_fork_and_leave_one_file(tmp_path):
+    file = SqliteFile(tmp_path / "t.db", FIRST)
+    file.write(put(1))
+    assert file.one("SELECT a FROM t") == (1,)
+    child = multiprocessing.get_context("fork").Process(target=look_up_and_write, args=(file,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert file.all("SELECT a FROM t") == [(1,), (2,)]
+    file.close()
+    assert os.listdir(tmp_path) == ["t.db"]
+
+
+def look_up_and_write(file):
+    assert file.one("SELECT a FROM t") == (1,)
+    file.write(put(2))
+    assert file.all("SELECT a FROM t") == [(1,), (2,)]
 
 
 def test_closed_file_says_so(file):
     file.close()
     with pytest.raises(ConflictError, match="closed"):
         numbers(file)
+    with pytest.raises(ConflictError, match="closed"):
+        file.one("SELECT 1")
     file.close()
 
 

@@ -60,10 +60,9 @@ class Assets:
         return self._one("a.location = ?", location, f"no asset at {location!r}; index the directory again")
 
     def _one(self, test: str, value: object, message: str) -> AssetRow:
-        with self._file.lease() as connection:
-            select = f"SELECT {ASSET_COLUMNS} FROM assets a WHERE {test}"
-            is_possible = isinstance(value, str) or is_id(value)
-            row = connection.execute(select, (value,)).fetchone() if is_possible else None
+        select = f"SELECT {ASSET_COLUMNS} FROM assets a WHERE {test}"
+        is_possible = isinstance(value, str) or is_id(value)
+        row = self._file.one(select, (value,)) if is_possible else None
         if row is None:
             raise NotFoundError(message)
         return asset_row(row)
@@ -152,6 +151,5 @@ class Assets:
 
     def blocks(self, asset: int) -> bytes | None:
         """Return the 32-byte blake3 digests of the 256 KiB blocks of a file, or None where not known."""
-        with self._file.lease() as connection:
-            row = connection.execute("SELECT digests FROM block_digests WHERE asset = ?", (asset,)).fetchone()
+        row = self._file.one("SELECT digests FROM block_digests WHERE asset = ?", (asset,))
         return None if row is None else bytes(row[0])

@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar, cast
 from holdfast import files
 from holdfast.database import forks, opening
 from holdfast.database.faults import sqlite_errors, translated
-from holdfast.database.leasing import Exclusive, Job, Lease
+from holdfast.database.leasing import Exclusive, Job, Lease, LookUps
 from holdfast.database.opening import MEMORY
 from holdfast.database.schema import Schema, about, check, set_about
 from holdfast.errors import BusyError, ConflictError, NotFoundError, ReadOnlyError
@@ -86,8 +86,11 @@ class SqliteFile:
         forks.watch(self)
 
     def _fresh(self) -> None:
-        self._state = threading.Condition(threading.Lock())
+        # Reentrant: the garbage collector may give a connection back while another is being borrowed.
+        self._lock = threading.RLock()
+        self._state = threading.Condition(self._lock)
         self._writing = threading.Lock()
+        self._look_ups = LookUps()
         self._watching = threading.Lock()
         self._writer_thread: int | None = None
         self._idle: list[sqlite3.Connection] = []
@@ -96,7 +99,7 @@ class SqliteFile:
         self._writer: sqlite3.Connection | None = None
         self._watcher: sqlite3.Connection | None = None
         self._epoch = time.monotonic_ns()
-        self._is_paused = self._holds_writing = self.is_closed = False
+        self._is_paused = self._holds_writing = self._holds_look_ups = self.is_closed = False
 
     def _open(self, *, build: bool) -> None:
         connection = opening.connect(self.path, read_only=self.read_only, durability=self.durability)
@@ -140,8 +143,8 @@ class SqliteFile:
         """
         return Lease(self, begin=False)
 
-    def one(self, statement: str, values: tuple[Any, ...]) -> Any:
-        """Return the first row of one quick statement, or None; the shortest way for single look-ups.
+    def one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        """Return the first row of one quick statement, or None: the shortest way for single look-ups.
 
         Parameters
         ----------
@@ -155,13 +158,25 @@ class SqliteFile:
         tuple or None
             The row.
         """
-        connection = self.borrow()
-        try:
-            return connection.execute(statement, values).fetchone()
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
-        finally:
-            self.give_back(connection)
+        return self._look_ups.run(self, statement, values, sqlite3.Cursor.fetchone)
+
+    def all(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """Return all rows of one quick statement; see `one`.
+
+        Parameters
+        ----------
+        statement : str
+            SQL, its own transaction.
+        values : tuple
+            What its question marks stand for.
+
+        Returns
+        -------
+        list of tuple
+            The rows.
+        """
+        found: list[Any] = self._look_ups.run(self, statement, values, sqlite3.Cursor.fetchall)
+        return found
 
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process: what a cache compares.
@@ -285,7 +300,7 @@ class SqliteFile:
 
     def borrow(self) -> sqlite3.Connection:
         """Take a connection out of the pool; `lease` gives it back by itself."""
-        with self._state:
+        with self._lock:
             while self._is_paused or (self.path == MEMORY and not self._idle and not self.is_closed):
                 self._state.wait()
             self._check_open()
@@ -302,7 +317,7 @@ class SqliteFile:
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """Put a connection back that `borrow` gave."""
-        with self._state:
+        with self._lock:
             self._leased.pop(connection, None)
             if self.is_closed:
                 self._close_last(connection) if not self._leased else connection.close()
@@ -317,7 +332,7 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close all connections; the last user of the file leaves it without log, as one file."""
-        with self._writing, self._state:
+        with self._writing, self._look_ups.held(self), self._lock:
             if self.is_closed:
                 return
             self.is_closed = True
@@ -361,6 +376,7 @@ class SqliteFile:
         """Close what is idle and wait for what is in use by other threads, before a fork."""
         me, deadline = threading.get_ident(), time.monotonic() + _PAUSE_S
         self._holds_writing = self._writer_thread != me and self._writing.acquire(timeout=_PAUSE_S)
+        self._holds_look_ups = self._look_ups.hold(self, _PAUSE_S)
         self._state.acquire()
         self._is_paused = True
         while any(thread != me for thread in self._leased.values()) and time.monotonic() < deadline:
@@ -377,6 +393,8 @@ class SqliteFile:
         self._is_paused = False
         self._state.notify_all()
         self._state.release()
+        if self._holds_look_ups:
+            self._look_ups.release()
         if self._holds_writing:
             self._writing.release()
 

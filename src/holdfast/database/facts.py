@@ -51,8 +51,7 @@ class Keys:
         statement = (
             "SELECT sha256, id, scope, note, time, expires FROM keys WHERE sha256 = ? AND revoked IS NULL"
         )
-        with self._file.lease() as connection:
-            row = connection.execute(statement, (sha256,)).fetchone()
+        row = self._file.one(statement, (sha256,))
         if row is None or not hmac.compare_digest(row[0], sha256):
             return None
         key = KeyRow._make(row[1:])

@@ -1,4 +1,4 @@
-"""Own the three ways in which a connection is used: for a while, in a transaction, for one job among several.
+"""Own how a connection is used: for a while, in a transaction, for one job among several, for look-ups.
 
 >>> connection = sqlite3.connect(":memory:", isolation_level=None)
 >>> with Exclusive(connection, ":memory:"):
@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol
 
 from holdfast.database.faults import sqlite_errors, translated
+from holdfast.database.opening import MEMORY
 
-__all__ = ["Exclusive", "Job", "Lease"]
+__all__ = ["Exclusive", "Job", "Lease", "LookUps"]
 
 
 class _Lender(Protocol):
@@ -82,6 +85,70 @@ class Lease:
             self._file.give_back(connection)
         if isinstance(error, sqlite3.Error):
             raise translated(error, self._file.path) from error
+
+
+class LookUps:
+    """Keep one connection of a pool for single look-ups: to borrow one takes as long as to look something up.
+
+    While one thread looks up, others borrow.
+    """
+
+    __slots__ = ("_connection", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def run(
+        self, file: _Lender, statement: str, values: tuple[Any, ...], fetch: Callable[[sqlite3.Cursor], Any]
+    ) -> Any:
+        """Return what is fetched from one statement, which is its own transaction."""
+        if file.path == MEMORY or not self._lock.acquire(blocking=False):  # memory has one connection for all
+            with Lease(file, begin=False) as connection:
+                return fetch(connection.execute(statement, values))
+        try:
+            if self._connection is None:
+                self._connection = file.borrow()
+            return fetch(self._connection.execute(statement, values))
+        except sqlite3.Error as error:
+            raise translated(error, file.path) from error
+        finally:
+            self._lock.release()
+
+    def hold(self, file: _Lender, timeout_s: float = -1) -> bool:
+        """Let nobody look up in this way until `release`, and give the connection back.
+
+        Parameters
+        ----------
+        file : SqliteFile
+            The pool.
+        timeout_s : float
+            How long to wait for who looks up just now; for ever by default.
+
+        Returns
+        -------
+        bool
+            False when that took too long.
+        """
+        if not self._lock.acquire(timeout=timeout_s):
+            return False
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            file.give_back(connection)
+        return True
+
+    def release(self) -> None:
+        """Let look-ups go on."""
+        self._lock.release()
+
+    @contextmanager
+    def held(self, file: _Lender) -> Iterator[None]:
+        """Hold for a block."""
+        self.hold(file)
+        try:
+            yield
+        finally:
+            self.release()
 
 
 class Exclusive:
