@@ -270,14 +270,15 @@ def together(directory: Path, count: int) -> Iterator[Row]:
         name = f"together-{durability}"
         pairs = [
             (
-                seconds_of(directory / f"{name}-1-{n}", durability, 1, count),
+                seconds_of(directory / f"{name}-1-{n}", durability, 1, 4 * count),
                 seconds_of(directory / f"{name}-4-{n}", durability, 4, count),
             )
             for n in range(3)
         ]
         one, four = (statistics.median(times) for times in zip(*pairs, strict=True))
-        alone, with_others = count / one, 4 * count / four
-        same("rows", 4 * (count + 1), len(Record(directory / f"{name}-4-0")["rows"]))
+        alone, with_others = 4 * count / one, 4 * count / four
+        for workers in (1, 4):
+            same("rows", 4 * count + workers, len(Record(directory / f"{name}-{workers}-0")["rows"]))
         yield Row(
             f"append 1 KB rows, {durability}, 4 processes",
             f"{with_others:.0f} rows/s",

@@ -23,7 +23,7 @@ from holdfast.formats.sealed import (
 from holdfast.formats.sealed import fold as folding
 from holdfast.formats.sealed import tail as tails
 from holdfast.formats.sealed.keys import KEPT_KEYS, KeyIndex
-from holdfast.formats.sealed.log import PAGE_BYTES, SLOT_OFFSETS
+from holdfast.formats.sealed.log import MARK_OFFSET, PAGE_BYTES, SLOT_OFFSETS
 
 
 @pytest.fixture
@@ -327,3 +327,68 @@ def test_appenders_are_not_shared_with_a_forked_child(path):
     assert os.waitpid(pid, 0)[1] == 0
     appends.append(path, "x", item(3))
     assert open_sealed(path).read().tolist() == [1, 2, 3]
+
+
+def keyed(appends, path, value):
+    return appends.append(path, "x", item(value), key_bytes(str(value)))
+
+
+def test_several_appenders_take_turns_and_know_each_others_keys(path):
+    several = [Appends("os") for _ in range(3)]
+    for value in range(30):
+        assert keyed(several[value % 3], path, value) == value
+    for value in range(30):
+        assert keyed(several[(value + 1) % 3], path, value) == value
+    assert open_sealed(path).read().tolist() == list(range(30))
+
+
+@pytest.mark.parametrize("old_turns", [0, 1, 5])
+def test_a_mark_that_a_killed_appender_left_behind_is_passed(path, old_turns):
+    one, other = Appends("os"), Appends("os")
+    keyed(one, path, 0)
+    keyed(other, path, 1)
+    log = Path(log_of(path))
+    for value in range(2, 2 + old_turns):
+        keyed(one, path, value)
+    mark = log.read_bytes()[MARK_OFFSET : MARK_OFFSET + 32]
+    keyed(one, path, 7)
+    with open(log, "r+b") as file:
+        file.seek(MARK_OFFSET)
+        file.write(mark)
+    assert keyed(other, path, 8) == 3 + old_turns
+    assert keyed(one, path, 9) == 4 + old_turns
+    assert open_sealed(path).read().tolist() == [*range(2 + old_turns), 7, 8, 9]
+
+
+def test_a_damaged_mark_is_no_harm(path):
+    one, other = Appends("os"), Appends("os")
+    keyed(one, path, 0)
+    keyed(other, path, 1)
+    log = Path(log_of(path))
+    for bit in range(28 * 8):
+        keyed(one, path, 2 * bit + 2)
+        whole = bytearray(log.read_bytes())
+        whole[MARK_OFFSET + bit // 8] ^= 1 << bit % 8
+        with open(log, "r+b") as file:
+            file.write(whole[:PAGE_BYTES])
+        assert keyed(other, path, 2 * bit + 3) == 2 * bit + 3
+    assert open_sealed(path).read().tolist() == list(range(2 + 2 * 28 * 8))
+
+
+def test_a_mark_of_frames_that_a_power_cut_took_is_not_believed(path, monkeypatch):
+    one = Appends("sync")
+    keyed(one, path, 0)
+    keyed(one, path, 1)
+    log = Path(log_of(path))
+    before = log.read_bytes()
+    keyed(one, path, 2)
+    page = log.read_bytes()[:PAGE_BYTES]
+    slots = before[SLOT_OFFSETS[0] : MARK_OFFSET]
+    log.write_bytes(page[: SLOT_OFFSETS[0]] + slots + page[MARK_OFFSET:] + before[PAGE_BYTES:])
+    from holdfast.formats.sealed import log as logs
+
+    monkeypatch.setattr(logs, "this_boot", lambda: b"another boot ...")
+    several = [Appends("sync"), Appends("sync")]
+    for value in range(2, 8):
+        assert keyed(several[value % 2], path, value) == value
+    assert open_sealed(path).read().tolist() == list(range(8))

@@ -5,6 +5,7 @@ It does not decide when to fold; ``fold`` does. Lock order: the log, then the di
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -18,14 +19,18 @@ from holdfast.formats.sealed.base import Base
 from holdfast.formats.sealed.keys import KeyIndex
 from holdfast.formats.sealed.log import (
     FRAME,
+    MARK_OFFSET,
     NO_KEY,
     PAGE_BYTES,
     SLOT_OFFSETS,
     Frame,
+    Mark,
     Slot,
     compose_frame,
+    compose_mark,
     compose_slot,
     parse_header,
+    parse_mark,
     parse_slots,
     payload_digest,
 )
@@ -35,6 +40,8 @@ from holdfast.types import Buffer, Durability
 
 __all__ = ["Appender", "StaleError"]
 
+# An append holds the lock for less time than it takes to wake a sleeper: try this often before sleeping.
+_SPINS = 30
 # Reading a small frame costs about as much as reading this many bytes.
 _FRAME_WEIGHT = 12 * 1024
 
@@ -65,20 +72,22 @@ class Appender:
         self.what = base.what
         page = read_page(log, self.what)
         self.header = parse_header(page, self.what)
-        self.tail = Tail(PAGE_BYTES, self.header.base_rows)
+        self.mark = Mark(PAGE_BYTES, self.header.base_rows, 0)
+        self._tail = Tail(PAGE_BYTES, self.header.base_rows)
         self._mutex = threading.Lock()
         self._keys: KeyIndex | None = None
         self._indexed = 0
         self._is_known = False
         self._pid = os.getpid()
         with self.locked():
+            self._put_mark()  # after a power cut the one on the disk may be of frames that are gone
             if parse_slots(page, self.header.key, self.what).is_of_earlier_boot:
                 self._commit_locked()
 
     @property
     def weight(self) -> int:
         """What the log costs its readers, in bytes; see `holdfast.formats.sealed.fold`."""
-        return self.tail.end + _FRAME_WEIGHT * len(self.tail.frames)
+        return self.mark.end + _FRAME_WEIGHT * self.mark.frames
 
     def close(self) -> None:
         """Commit what waits and close the files; a second time does nothing."""
@@ -99,7 +108,7 @@ class Appender:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the entry's log against every other appender and folder, with the tail up to date.
+        """Hold the entry's log against every other appender and folder, with the mark up to date.
 
         Raises
         ------
@@ -109,11 +118,11 @@ class Appender:
             When acknowledged rows are missing or damaged.
         """
         with self._mutex:
-            fcntl.flock(self.log, fcntl.LOCK_EX)
+            _lock(self.log)
             try:
                 self._check_current()
                 size = os.fstat(self.log).st_size
-                if size != self.tail.end:
+                if size != self.mark.end:
                     self._catch_up(size)
                 yield
             finally:
@@ -128,22 +137,35 @@ class Appender:
             raise StaleError
 
     def _catch_up(self, size: int) -> None:
-        """Read what others appended; cut off what a dead one left unfinished.
+        """Learn what others appended: where it ends from their mark, else frame by frame."""
+        found = parse_mark(self.log, self.header) if self._is_known else None
+        if found is not None and found.end == size > self.mark.end:
+            self.mark = found
+        else:
+            self._scan(size)
+
+    def _scan(self, size: int) -> None:
+        """Read the frames to the end; cut off what a dead appender left unfinished.
 
         Under the lock only headers need a look: a writer that is alive has finished, one that was killed
         leaves a prefix. What a power cut can leave is verified when the log is opened.
         """
-        scan(self.log, self.header, self.tail, trusted=sys.maxsize if self._is_known else self._durable())
-        self._is_known = True
-        if size < self.tail.end:
+        tail = self._tail
+        scan(self.log, self.header, tail, trusted=sys.maxsize if self._is_known else self._durable())
+        if size < tail.end:
             raise HashError(f"{self.what} is damaged: its log became shorter; restore it from another copy")
-        if size == self.tail.end:
-            return
-        check_tail(
-            self.tail, parse_slots(read_page(self.log, self.what), self.header.key, self.what), self.what
-        )
+        if size > tail.end:
+            slot = parse_slots(read_page(self.log, self.what), self.header.key, self.what)
+            check_tail(tail, slot, self.what)
+        self._is_known, self.mark = True, Mark(tail.end, tail.rows, len(tail.frames))
         with os_errors(self.what, "append to"):
-            os.ftruncate(self.log, self.tail.end)
+            self._put_mark()
+            if size > tail.end:
+                os.ftruncate(self.log, tail.end)
+
+    def _put_mark(self) -> None:
+        """Note the end of the log for the other appenders: never behind a frame that is not whole."""
+        os.pwrite(self.log, compose_mark(self.mark, self.header), MARK_OFFSET)
 
     def _durable(self) -> int:
         return parse_slots(read_page(self.log, self.what), self.header.key, self.what).durable_bytes
@@ -177,69 +199,74 @@ class Appender:
         payload = rows.payload(self.base)
         digest = payload_digest(payload, self.header.key)  # before the lock: others need not wait for it
         with self.locked():
-            done = self._row_of(key)
+            before, done = self.mark, self._row_of(key)
             if done is None:
-                start, first = self.tail.end, self.tail.rows
                 self._write(payload, digest, rows.count, key)
-            else:
-                start, first = -1, done
-            end = self.tail.end
+            after = self.mark
         if durability == "group":
             flush_later(self._flush_key, self.commit)
         elif durability == "sync":
-            self._sync(start, end)
-        return first
+            self._sync(before, after)
+        return before.rows if done is None else done
 
     def _row_of(self, key: bytes) -> int | None:
         return None if key == NO_KEY else self.keys().get(key)
 
     def keys(self) -> KeyIndex:
-        """Return the remembered keys, up to date with the tail; only while locked."""
+        """Return the remembered keys, up to date with the log; only while locked."""
         if self._keys is None:
             count = self.base.facts.keys * 32
             raw = self.base.read(self.base.seal_offset - count, self.base.seal_offset)
             self._keys = KeyIndex.from_bytes(raw)
-        for frame in self.tail.frames[self._indexed :]:
+        if self._tail.end != self.mark.end:
+            self._scan(self.mark.end)
+        for frame in self._tail.frames[self._indexed :]:
             if frame.key != NO_KEY:
                 self._keys.add(frame.key, frame.first_row, frame.n_rows)
-        self._indexed = len(self.tail.frames)
+        self._indexed = len(self._tail.frames)
         return self._keys
 
     def _write(self, payload: Buffer, digest: bytes, n_rows: int, key: bytes) -> None:
-        tail = self.tail
-        frame = Frame(tail.end + FRAME.size, len(payload), tail.rows, n_rows, key, digest)
-        head = compose_frame(self.header, frame, len(tail.frames) + 1)
+        tail, (end, rows, count) = self._tail, self.mark
+        frame = Frame(end + FRAME.size, len(payload), rows, n_rows, key, digest)
+        head = compose_frame(self.header, frame, count + 1)
         try:
             with os_errors(self.what, "append to"):
-                _write_all(self.log, (head, payload), tail.end)
+                _write_all(self.log, (head, payload), end)
         except BaseException:
-            os.ftruncate(self.log, tail.end)
+            os.ftruncate(self.log, end)
             raise
-        tail.frames.append(frame)
-        tail.end = frame.offset + frame.size
-        tail.rows += n_rows
+        self.mark = Mark(frame.offset + frame.size, rows + n_rows, count + 1)
+        if tail.end == end:
+            tail.add(frame)
+        self._put_mark()
 
-    def _sync(self, start: int, end: int) -> None:
-        """Bring the log up to ``end`` to the disk, outside the lock: writers share the device."""
+    def _sync(self, before: Mark, after: Mark) -> None:
+        """Bring the log up to ``after`` to the disk, outside the lock: writers share the device.
+
+        What could not be brought there from ``before`` on is taken back.
+        """
         try:
             with os_errors(self.what, "append to"):
                 os.fdatasync(self.log)
         except BaseException:
-            self._take_back(start, end)
+            if before != after:
+                self._take_back(before, after)
             raise
         try:
             with self.locked():
-                self._advance(end)
+                self._advance(after)
         except StaleError:
             return  # a folder or an overwriter has taken over what was written here
 
-    def _take_back(self, start: int, end: int) -> None:
+    def _take_back(self, before: Mark, after: Mark) -> None:
         try:
             with self.locked():
-                if start >= 0 and self.tail.end == end:
-                    frame = self.tail.frames.pop()
-                    self.tail.end, self.tail.rows = start, frame.first_row
-                    os.ftruncate(self.log, start)
+                if self.mark == after:
+                    self.mark = before
+                    self._put_mark()  # first: nobody may believe in the end of what is cut off
+                    os.ftruncate(self.log, before.end)
+                    self._tail.cut(before.end)
                     self._forget_keys()
         except StaleError:
             return
@@ -247,16 +274,11 @@ class Appender:
     def _forget_keys(self) -> None:
         self._keys, self._indexed = None, 0
 
-    def _advance(self, end: int) -> None:
-        """Write a commit slot if none covers ``end``; only while locked."""
+    def _advance(self, mark: Mark) -> None:
+        """Write a commit slot if none covers ``mark``; only while locked."""
         slot = parse_slots(read_page(self.log, self.what), self.header.key, self.what)
-        if slot.durable_bytes >= end and not slot.is_of_earlier_boot:
-            return
-        frames, count = self.tail.frames, len(self.tail.frames)
-        while count and frames[count - 1].offset + frames[count - 1].size > end:
-            count -= 1
-        rows = frames[count].first_row if count < len(frames) else self.tail.rows
-        self._put_slot(slot.following(end, rows, count))
+        if slot.durable_bytes < mark.end or slot.is_of_earlier_boot:
+            self._put_slot(slot.following(mark.end, mark.rows, mark.frames))
 
     def _put_slot(self, slot: Slot) -> None:
         with os_errors(self.what, "append to"):
@@ -265,7 +287,7 @@ class Appender:
     def _commit_locked(self) -> None:
         with os_errors(self.what, "append to"):
             os.fdatasync(self.log)
-        self._advance(self.tail.end)
+        self._advance(self.mark)
 
     def commit(self) -> None:
         """Bring everything that this process has appended to the disk.
@@ -276,7 +298,15 @@ class Appender:
             When the device fails.
         """
         if self.log >= 0:
-            self._sync(-1, self.tail.end)
+            mark = self.mark
+            self._sync(mark, mark)
+
+
+def _lock(fd: int) -> None:
+    for _ in range(_SPINS):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 def _write_all(fd: int, parts: tuple[Buffer, Buffer], offset: int) -> None:

@@ -9,6 +9,7 @@ True
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -24,17 +25,21 @@ from holdfast.types import Buffer
 __all__ = [
     "FRAME",
     "FRAME_MAGIC",
+    "MARK_OFFSET",
     "NO_KEY",
     "PAGE_BYTES",
     "SLOT_OFFSETS",
     "Frame",
     "LogHeader",
+    "Mark",
     "Slot",
     "compose_frame",
+    "compose_mark",
     "compose_page",
     "compose_slot",
     "frame_check",
     "parse_header",
+    "parse_mark",
     "parse_slots",
     "payload_digest",
     "this_boot",
@@ -47,6 +52,9 @@ PAGE_BYTES = 4096
 SLOT_OFFSETS = (512, 1024)
 """Where the two commit slots lie: each in a sector of its own."""
 
+MARK_OFFSET = 1536
+"""Where the appenders note the end of the log for each other."""
+
 FRAME_MAGIC = b"HFR1"
 FRAME = struct.Struct("<4sIQQQ16s16sI")
 """One frame's header: magic, rows, payload bytes, first row, number, key, digest, check."""
@@ -57,6 +65,7 @@ NO_KEY = bytes(16)
 _MAGIC = b"HFLOG001"
 _HEADER = struct.Struct("<8s16s16sQQ")
 _SLOT = struct.Struct("<QQQQ16s16s")
+_MARK = struct.Struct("<QQQI")
 
 
 class Frame(NamedTuple):
@@ -68,6 +77,14 @@ class Frame(NamedTuple):
     n_rows: int
     key: bytes
     digest: bytes
+
+
+class Mark(NamedTuple):
+    """Say where a log ends: its bytes, the rows in base and log, and its frames up to there."""
+
+    end: int
+    rows: int
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +255,35 @@ def _parse_slot(page: Buffer, offset: int, key: bytes) -> Slot | None:
     if len(body) < _SLOT.size or blake3(body, key=key).digest() != bytes(page[end : end + 32]):
         return None
     return Slot(*_SLOT.unpack(body))
+
+
+def compose_mark(mark: Mark, header: LogHeader) -> bytes:
+    """Return the bytes of a mark, with a check of their own."""
+    raw = _MARK.pack(*mark, 0)[:-4]
+    return raw + struct.pack("<I", zlib.crc32(raw, header.seed))
+
+
+def parse_mark(fd: int, header: LogHeader) -> Mark | None:
+    """Read the mark of a log; None when there is none that verifies.
+
+    Parameters
+    ----------
+    fd : int
+        The log.
+    header : LogHeader
+        Its header.
+
+    Returns
+    -------
+    Mark or None
+        A hint for appenders that hold the lock and have verified the log in this boot: to be believed only
+        where it names the size of the file.
+    """
+    raw = os.pread(fd, _MARK.size, MARK_OFFSET)
+    if len(raw) < _MARK.size:
+        return None
+    *found, check = _MARK.unpack(raw)
+    return Mark(*found) if check == zlib.crc32(raw[:-4], header.seed) else None
 
 
 def payload_digest(payload: Buffer, key: bytes) -> bytes:

@@ -55,6 +55,18 @@ class Tail:
     frames: list[Frame] = field(default_factory=list)
     stopped: Literal["end", "torn", "bad"] = "end"
 
+    def add(self, frame: Frame) -> None:
+        """Take in the next frame."""
+        self.frames.append(frame)
+        self.rows += frame.n_rows
+        self.end = frame.offset + frame.size
+
+    def cut(self, end: int) -> None:
+        """Forget the frame behind ``end``, the start of a frame, if it was read."""
+        if self.end > end:
+            self.rows = self.frames.pop().first_row
+            self.end = end
+
 
 def read_page(fd: int, what: str) -> bytes:
     """Return the header page of a log."""
@@ -171,9 +183,7 @@ def _scan_window(fd: int, header: LogHeader, tail: Tail, window: bytes, size: in
             if payload_digest(payload, key) != digest:
                 tail.stopped = "bad"
                 return
-        tail.frames.append(frame)
-        tail.rows += n_rows
-        tail.end = offset + length
+        tail.add(frame)
         position += FRAME.size + length
 
 
