@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from holdfast import files
-from holdfast.errors import AlreadyExistsError, NotFoundError
+from holdfast.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from holdfast.files import AtomicWriter, open_atomic, write_atomic
 
 
@@ -156,3 +156,20 @@ def test_read_only_file_is_sealed_from_its_first_moment(tmp_path, kind):
 def test_writer_is_the_documented_class(tmp_path, kind):
     with open_atomic(tmp_path / "a") as out:
         assert isinstance(out, AtomicWriter)
+
+
+@pytest.mark.parametrize("durability", ["sync", "os"])
+def test_a_directory_in_place_of_the_file_is_an_error_and_stays(tmp_path, kind, durability):
+    (tmp_path / "a" / "inner").mkdir(parents=True)
+    with pytest.raises(InvalidInputError, match="directory"):
+        write_atomic(tmp_path / "a", b"new", durability=durability)
+    assert os.listdir(tmp_path) == ["a"]
+    assert os.listdir(tmp_path / "a") == ["inner"]
+
+
+def test_a_reader_of_what_is_replaced_without_sync_keeps_the_old_content(tmp_path, kind):
+    write_atomic(tmp_path / "a", b"old", durability="os")
+    with open(tmp_path / "a", "rb") as reader:
+        write_atomic(tmp_path / "a", b"new", durability="os")
+        assert reader.read() == b"old"
+    assert (tmp_path / "a").read_bytes() == b"new"

@@ -18,7 +18,7 @@ from typing import Self
 from holdfast.errors import StorageError
 from holdfast.files.durability import settle_directory
 from holdfast.files.faults import os_errors
-from holdfast.files.kernel import NOREPLACE, renameat2
+from holdfast.files.kernel import NOREPLACE, renameat2, replace_unsynced
 from holdfast.files.leftovers import temporary_beside
 from holdfast.files.modes import copy_modes, seal
 from holdfast.types import Buffer, Durability, PathLike
@@ -297,7 +297,10 @@ class AtomicWriter:
                 _link_descriptor(self.fd, self._temporary)
             else:
                 return
-        os.replace(self._temporary, self.path)
+        if self._durability == "os":
+            replace_unsynced(self._temporary, self.path)
+        else:
+            os.replace(self._temporary, self.path)
         self._temporary = None
 
     def _appear_as_new(self) -> None:
