@@ -170,7 +170,9 @@ def small(directory: Path, count: int) -> Iterator[Row]:
         ours, theirs = back_to_back(pair.overwrite_ours, pair.overwrite_h5py, 5)
         each = f"{ours / count * 1e6:.0f} us"
         reference = f"h5py {theirs / count * 1e6:.0f} us"
-        yield Row(f"write 1 KB arrays over old ones, {durability}", each, reference, theirs / ours, bar, False)
+        yield Row(
+            f"write 1 KB arrays over old ones, {durability}", each, reference, theirs / ours, bar, False
+        )
     ours, theirs = back_to_back(pair.read_ours, pair.read_h5py, 5)
     each, reference = f"{ours / count * 1e6:.0f} us", f"h5py {theirs / count * 1e6:.0f} us"
     yield Row("read 1 KB arrays, verified", each, reference, theirs / ours, 2, False)
