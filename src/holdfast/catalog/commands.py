@@ -88,6 +88,9 @@ def index(
     prune: Annotated[bool, typer.Option("--prune", help="Forget files that are gone.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail when a file cannot be read.")] = False,
     allow_outside: Annotated[list[str] | None, typer.Option(help="Directory that links may lead to.")] = None,
+    sequences: Annotated[
+        bool | None, typer.Option(help="Numbered images become one array; remembered.")
+    ] = None,
     database: Annotated[str, typer.Option(help="Keep the database here.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -100,6 +103,7 @@ def index(
             prune=prune,
             strict=strict,
             allow_outside=tuple(allow_outside or ()),
+            sequences=sequences,
         )
     if as_json:
         console.fields(asdict(summary), as_json=True)

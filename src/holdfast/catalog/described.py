@@ -17,7 +17,7 @@ from holdfast.formats.probe import Probed
 from holdfast.formats.source import FileState
 from holdfast.hashing import BLOCK_BYTES
 
-__all__ = ["DIRECTORY_TYPE", "directory_node", "directory_source", "file_node", "refused_node"]
+__all__ = ["DIRECTORY_TYPE", "directory_node", "directory_source", "file_node", "own_asset", "refused_node"]
 
 DIRECTORY_TYPE = "inode/directory"
 """The media type of a directory as the asset of a container."""
@@ -64,7 +64,7 @@ def file_node(found: Found, probed: Probed, places: Places, *, is_growing: bool)
     is_growing : bool
         Whether it is being written.
     """
-    asset = _own_asset(found, probed, is_growing=is_growing)
+    asset = own_asset(found, probed, is_growing=is_growing)
     if probed.description is None:
         message = probed.failure.message if probed.failure is not None else "it cannot be read"
         root = Described("", "bytes", {"error": message})
@@ -94,7 +94,8 @@ def _node(described: Described, key: str, media_type: str, own: NewAsset, places
     )
 
 
-def _own_asset(found: Found, probed: Probed, *, is_growing: bool) -> NewAsset:
+def own_asset(found: Found, probed: Probed, *, is_growing: bool) -> NewAsset:
+    """Return a file as an asset, with what is known of its bytes."""
     state = probed.state or found.state
     digests = probed.digests()
     kind: AssetState = "verified" if digests is not None else "pending"

@@ -25,6 +25,7 @@ def index(
     prune: bool = False,
     strict: bool = False,
     allow_outside: Sequence[PathLike] = (),
+    sequences: bool | None = None,
 ) -> Summary:
     """List the files of a directory in its catalog, or bring the catalog up to date.
 
@@ -42,6 +43,8 @@ def index(
         Raise an error at the end if a file could not be read.
     allow_outside : sequence of path-like
         Further directories that links may lead to.
+    sequences : bool, optional
+        Whether the images of a numbered run become one array, frame by frame; as the last time when None.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def index(
     if digest not in DIGESTS:
         raise InvalidInputError(f"digest={digest!r} is not one of {', '.join(DIGESTS)}")
     with Catalog(target, database=database, allow_outside=allow_outside, create=True) as catalog:
-        summary = index_catalog(catalog, Options(digest=digest, prune=prune))
+        summary = index_catalog(catalog, Options(digest=digest, prune=prune, sequences=sequences))
     if strict and summary.errors:
         errors = [UnreadableError(message, path=path) for path, message in summary.errors]
         raise BulkError(f"{len(errors)} files of {target} cannot be read", errors)

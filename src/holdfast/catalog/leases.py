@@ -61,13 +61,14 @@ class Lease:
 class _Leased:
     """What a leased array and a leased table share."""
 
-    def __init__(self, lease: Lease, asset: AssetRow) -> None:
+    def __init__(self, lease: Lease | None, asset: AssetRow) -> None:
         self.lease = lease
         self.asset = asset
 
     def close(self) -> None:
         """End the lease; a second time does nothing."""
-        self.lease.close()
+        if self.lease is not None:
+            self.lease.close()
 
     def __enter__(self) -> Self:
         return self
@@ -85,13 +86,13 @@ class LeasedArray(_Leased, ArrayReader):
     ----------
     reader : ArrayReader
         What reads it.
-    lease : Lease
-        Kept until `close`.
+    lease : Lease or None
+        Kept until `close`; None for a sequence, which opens its files when they are read.
     asset : AssetRow
-        The file it is in.
+        The file it is in; of a sequence the first.
     """
 
-    def __init__(self, reader: ArrayReader, lease: Lease, asset: AssetRow) -> None:
+    def __init__(self, reader: ArrayReader, lease: Lease | None, asset: AssetRow) -> None:
         super().__init__(lease, asset)
         self._reader = reader
         self.structure = reader.structure

@@ -6,8 +6,10 @@ at rest are verified block by block; files that are being written are read unver
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from holdfast.catalog.leases import Lease, LeasedArray, LeasedTable
 from holdfast.catalog.opened import OpenFiles
 from holdfast.catalog.places import Places
 from holdfast.catalog.resting import is_recent, is_written
-from holdfast.database import AssetRow, Database
+from holdfast.database import AssetRow, Database, SequenceRow
 from holdfast.errors import (
     BusyError,
     ChangedError,
@@ -25,12 +27,16 @@ from holdfast.errors import (
     ReadOnlyError,
     StorageError,
 )
-from holdfast.formats.base import OpenFile
-from holdfast.formats.registry import get_format
+from holdfast.formats.base import ArrayReader, Format, OpenFile
+from holdfast.formats.registry import SEQUENCE_TYPE, get_format
+from holdfast.formats.sequences import SequenceArray
 from holdfast.formats.source import FileState, Source
+from holdfast.formats.structures import ArrayStructure
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_file
 
 __all__ = ["Files"]
+
+_FRAMES_AT_ONCE = 1000
 
 
 class Files:
@@ -106,6 +112,26 @@ class Files:
         lease = self._lease(asset, mimetype)
         with lease.closed_on_failure():
             return LeasedArray(lease.file.array(parameters), lease, asset)
+
+    def sequence(self, row: SequenceRow) -> LeasedArray:
+        """Return the array of a sequence; its files are opened when they are read, each by itself."""
+        form = get_format(row.mimetype.removeprefix(SEQUENCE_TYPE))
+        parameters = json.loads(row.parameters)
+
+        def frames(numbers: Sequence[int]) -> Iterator[AbstractContextManager[ArrayReader]]:
+            for start in range(0, len(numbers), _FRAMES_AT_ONCE):
+                part = numbers[start : start + _FRAMES_AT_ONCE]
+                for asset in self._database.frames.numbered(row.source, part):
+                    yield self._frame(asset, form, parameters)
+
+        structure = ArrayStructure.from_json(json.loads(row.structure))
+        return LeasedArray(SequenceArray(structure, frames, is_verified=row.is_verified), None, row.first)
+
+    @contextmanager
+    def _frame(self, asset: AssetRow, form: Format, parameters: Mapping[str, Any]) -> Iterator[ArrayReader]:
+        """Open one file of a sequence; it is not kept open, for a slice goes through many."""
+        with form.open(self.source(asset)) as opened:
+            yield opened.array(parameters)
 
     def table(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedTable:
         """Open a table of an asset; close it, or use it in a ``with`` block.

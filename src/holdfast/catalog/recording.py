@@ -10,6 +10,7 @@ from itertools import groupby
 
 from holdfast.catalog.described import directory_node, directory_source, file_node, refused_node
 from holdfast.catalog.scanning import Found
+from holdfast.catalog.sequences import Write
 from holdfast.catalog.tree import Catalog
 from holdfast.database import ROOT, NewNode, Transaction
 from holdfast.errors import NotFoundError
@@ -20,12 +21,13 @@ __all__ = ["Recorder"]
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is to be written: a file's node, or a directory."""
+    """What is to be written: a file's node, a directory, or what `write` does."""
 
     key: tuple[str, ...]
     node: NewNode
     directory: Found | None = None
     was_file: bool = False
+    write: Write | None = None
 
 
 class Recorder:
@@ -59,6 +61,10 @@ class Recorder:
         """Take a file with what is in it."""
         node = file_node(found, probed, self._catalog.places, is_growing=is_growing)
         self._entries.append(_Entry(found.key, node))
+
+    def put_run(self, found: Found, write: Write) -> None:
+        """Take the files of a run, which know how they are written."""
+        self._entries.append(_Entry(found.key, NewNode(found.key[-1], "array"), write=write))
 
     def put_rested(self, asset: int) -> None:
         """Take a file that was growing and did not change since."""
@@ -102,7 +108,10 @@ class Recorder:
             if is_directory:
                 self._write_directories(tx, parent, group)
             elif parent is not None:
-                outcomes += [each.what for each in tx.nodes.sync(parent, [entry.node for entry in group])]
+                files = [entry.node for entry in group if entry.write is None]
+                outcomes += [each.what for each in tx.nodes.sync(parent, files)]
+                for write in (entry.write for entry in group if entry.write is not None):
+                    outcomes += write(tx, parent)
         return outcomes
 
     def _write_directories(self, tx: Transaction, parent: int | None, group: list[_Entry]) -> None:

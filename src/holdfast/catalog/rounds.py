@@ -20,21 +20,22 @@ from holdfast.catalog.places import STORAGE_FACT
 from holdfast.catalog.progress import Progress
 from holdfast.catalog.recording import Recorder
 from holdfast.catalog.resting import is_recent, written_files
-from holdfast.catalog.scanning import Found, scan
+from holdfast.catalog.runs import SEQUENCES_FACT, grouped
+from holdfast.catalog.scanning import Found, Group, scan
+from holdfast.catalog.sequences import Known, Sequences, Step
 from holdfast.catalog.tree import OWN_FILE, Catalog
 from holdfast.catalog.vanished import Vanished
-from holdfast.database import AssetState, Transaction
+from holdfast.database import Database, Transaction
 from holdfast.events import EventBus, bus
 from holdfast.formats.probe import Job, Probed
+from holdfast.formats.registry import frame_formats
 from holdfast.formats.workers import ProbePool, shared_pool
 
-__all__ = ["DIGESTS", "DigestWhen", "Options", "Round", "Summary"]
+__all__ = ["DIGESTS", "DigestWhen", "Options", "Round", "Summary", "grouping"]
 
 DigestWhen = Literal["now", "later", "never"]
 DIGESTS: tuple[DigestWhen, ...] = ("now", "later", "never")
 """When files are digested: before `index` returns, behind it by who serves, or not at all."""
-
-Known = tuple[int, int | None, int | None, AssetState]
 
 # So many entries are scanned for each one looked into, so that the total is known early.
 _AHEAD = 32
@@ -112,6 +113,8 @@ class Options:
         Asked now and then; when it answers yes, the rest is left for another time.
     found : sequence of Found, optional
         Look at these only, instead of the whole directory.
+    sequences : bool, optional
+        Whether numbered images become one array; as the last time when None.
     """
 
     digest: DigestWhen = "now"
@@ -120,6 +123,21 @@ class Options:
     pool: ProbePool = field(default_factory=shared_pool)
     is_stopped: Callable[[], bool] = lambda: False
     found: Sequence[Found] | None = None
+    sequences: bool | None = None
+
+
+def grouping(database: Database, sequences: bool | None = None) -> Group:
+    """Return what puts the files of a directory together: runs, if these are to be sequences.
+
+    Parameters
+    ----------
+    database : Database
+        Remembers what was said last.
+    sequences : bool, optional
+        What is said now.
+    """
+    is_wanted = database.fact(SEQUENCES_FACT) == "yes" if sequences is None else sequences
+    return partial(grouped, formats=frame_formats()) if is_wanted else list
 
 
 class Round:
@@ -147,12 +165,15 @@ class Round:
         self._recorder = Recorder(catalog)
         self._failures = Failures(catalog)
         self._vanished = Vanished(catalog, set(self._known))
-        self._waiting: deque[Found] = deque()
+        self._waiting: deque[tuple[Found, bool]] = deque()
         self._looked: dict[str, Found] = {}
         self._order: InOrder[Callable[[], None]] = InOrder()
         self._changed: list[int] = []
         self._renewed: set[str] = set()
-        self._scan = scan(self._places) if options.found is None else iter(options.found)
+        self._sequences = Sequences(catalog)
+        self._frames = catalog.database.frames.locations()
+        group = grouping(catalog.database, options.sequences)
+        self._scan = scan(self._places, group) if options.found is None else iter(options.found)
         self._is_scanned = False
         self._is_widened = False
         self._written: set[tuple[int, int]] | None = None
@@ -163,6 +184,9 @@ class Round:
         """Scan, look into what is new or changed, record it; then see what is gone."""
         self._note_storage()
         self._probe(self._jobs())
+        while self._waiting and not self._options.is_stopped():
+            # The first frame of a sequence is known when the shapes of all others are.
+            self._probe(self._jobs())
         self._probe(iter(self._masters()))
         if self._options.found is None and not self._options.is_stopped():
             self._vanished.mark(self.summary, prune=self._options.prune)
@@ -178,6 +202,8 @@ class Round:
         allowed = "\n".join(map(str, self._places.roots[1:]))
         notes = {STORAGE_FACT: self._places.prefix or ".", _ROOTS_FACT: allowed}
         self._is_widened = bool(self._known) and (database.fact(_ROOTS_FACT) or "") != allowed
+        if self._options.sequences is not None:
+            notes[SEQUENCES_FACT] = "yes" if self._options.sequences else "no"
         for name, note in notes.items():
             if database.fact(name) != note:
                 database.write(partial(_write_note, name, note))
@@ -210,7 +236,11 @@ class Round:
         """Prepare the node of a file; one that vanished meanwhile is passed over."""
         if probed.failure is not None:
             if probed.failure.code == "missing-file" and not found.path.exists():
-                self._order.drop(found.location)
+                step = self._sequences.take(found, None)
+                if step is None:
+                    self._order.drop(found.location)
+                else:
+                    self._go_on(step)
                 return
             self._failures.put(found.location, probed.failure.message)
         else:
@@ -219,8 +249,20 @@ class Round:
         if is_written:
             probed.digest = None
         is_growing = is_written or (probed.state is not None and is_recent(probed.state))
+        step = self._sequences.take(found, probed, is_growing=is_growing)
+        if step is not None:
+            self._go_on(step)
+            return
         put = partial(self._recorder.put_file, found, probed, is_growing=is_growing)
         self._order.put(found.location, put)
+
+    def _go_on(self, step: Step) -> None:
+        """Look into more files of a run, or take it to be recorded."""
+        self._waiting.extend(step.wanted)
+        if step.write is not None:
+            self._order.put(step.run.location, partial(self._recorder.put_run, step.run, step.write))
+        elif step.is_known:
+            self._order.drop(step.run.location)
 
     def _is_written(self, found: Found, probed: Probed) -> bool:
         """Whether a file changed while it was looked into, or somebody has it open for writing."""
@@ -237,11 +279,11 @@ class Round:
         while (self._waiting or not self._is_scanned) and not self._options.is_stopped():
             self._scan_ahead()
             if self._waiting:
-                yield self._job(self._waiting.popleft())
+                yield self._job(*self._waiting.popleft())
 
-    def _job(self, found: Found) -> Job:
+    def _job(self, found: Found, is_outline: bool = False) -> Job:
         self._looked[str(found.path)] = found
-        return Job(found.path, is_hashed=self._options.digest == "now")
+        return Job(found.path, is_hashed=self._options.digest == "now", is_outline=is_outline)
 
     def _scan_ahead(self) -> None:
         if self._is_scanned or len(self._waiting) > _MAX_WAITING:
@@ -254,6 +296,9 @@ class Round:
 
     def _see(self, found: Found) -> None:
         """Decide what is done about something that lies there."""
+        if found.frames or found.location in self._frames:
+            self._see_run(found)
+            return
         self._vanished.seen(found.location)
         known = self._known.get(found.location)
         if found.error:
@@ -271,12 +316,28 @@ class Round:
         if found.error:
             self._order.put(found.location, partial(self._recorder.put_refused, found))
         elif known is None or not self._is_unchanged(found, known):
-            self._waiting.append(found)
+            self._waiting.append((found, False))
             self._order.expect(found.location)
             if known is not None:
                 self._changed.append(known[0])
         else:
             self.summary.unchanged += 1
+
+    def _see_run(self, found: Found) -> None:
+        """Find out which files of a run are to be looked into."""
+        frames = found.frames or (found,)
+        changed = []
+        for frame in frames:
+            self._vanished.seen(frame.location)
+            known = self._known.get(frame.location)
+            if known is None or not self._is_unchanged(frame, known):
+                changed.append(frame)
+        self.summary.files += len(frames)
+        self.summary.unchanged += len(frames) - len(changed)
+        step = self._sequences.begin(found, self._known, changed)
+        if not step.is_known:
+            self._order.expect(found.location)
+        self._go_on(step)
 
     def _see_companion(self, found: Found, known: Known | None) -> None:
         """Look again into a file whose companion changed: rows were appended beside it."""
@@ -316,7 +377,7 @@ class Round:
 def _known(catalog: Catalog, found: Sequence[Found] | None) -> dict[str, Known]:
     """Return what is recorded of all files, or of those that are looked at."""
     assets = catalog.database.assets
-    if found is None:
+    if found is None or any(each.frames for each in found):
         return assets.facts()
     rows = [assets.by_location(each.location) for each in found]
     return {row.location: (row.id, row.size, row.mtime_ns, row.state) for row in rows}

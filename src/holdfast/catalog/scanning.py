@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from holdfast.catalog.places import Places
 from holdfast.formats.sealed import is_log_name
 from holdfast.formats.source import FileState
 
-__all__ = ["Found", "look", "scan"]
+__all__ = ["Found", "Group", "look", "look_around", "scan"]
 
 _RECORD_LOCK = "_holdfast.lock"
 _RECORD_STAGING = "_transactions"
@@ -43,6 +43,8 @@ class Found:
         Why it cannot be read; empty when it can.
     companion_of : str
         Location of the file that this one is a part of, which has no node of its own; mostly empty.
+    frames : tuple of Found
+        The files of a numbered run, in order, for which this entry stands; mostly empty.
     """
 
     path: Path
@@ -52,6 +54,11 @@ class Found:
     state: FileState | None
     error: str = ""
     companion_of: str = ""
+    frames: tuple[Found, ...] = ()
+
+
+Group = Callable[[list[Found]], list[Found]]
+"""Takes the entries of a directory and puts those together that are one thing."""
 
 
 @dataclass(slots=True)
@@ -62,13 +69,15 @@ class _Level:
     above: frozenset[str] = field(default_factory=frozenset)
 
 
-def scan(places: Places) -> Iterator[Found]:
+def scan(places: Places, group: Group = list) -> Iterator[Found]:
     """Yield everything in the storage directory: a directory's entries by name, then those of each in it.
 
     Parameters
     ----------
     places : Places
         What is listed and what may be opened.
+    group : callable
+        Puts entries of a directory together; by default none.
 
     Notes
     -----
@@ -85,7 +94,7 @@ def scan(places: Places) -> Iterator[Found]:
         level = waiting.pop()
         above = level.above | {os.path.realpath(level.found.path)}
         found = [each for each in _entries(level.found, places) if not _is_above(each, above)]
-        yield from found
+        yield from group(found)
         waiting.extend(_Level(each, above) for each in reversed(found) if each.is_directory)
 
 
@@ -102,6 +111,15 @@ def look(places: Places, location: str) -> Found | None:
     if state is None or not key or not places.allows(path):
         return None
     return Found(path, location, key, path.is_dir(), state)
+
+
+def look_around(places: Places, location: str, group: Group) -> list[Found]:
+    """Return the entries of the directory in which a recorded file lies."""
+    path, key = places.path(location), places.key(location)
+    if not key or not places.allows(path):
+        return []
+    above = location.rpartition("/")[0] or "."
+    return group(_entries(Found(path.parent, above, key[:-1], is_directory=True, state=None), places))
 
 
 def _entries(directory: Found, places: Places) -> list[Found]:

@@ -18,7 +18,17 @@ from holdfast.catalog.leases import ColumnArray, LeasedArray, LeasedTable
 from holdfast.catalog.listing import Entry, children_of, manifest
 from holdfast.catalog.places import Places
 from holdfast.catalog.reading import Files
-from holdfast.database import ROOT, AssetRow, Database, NodeRow, Page, SourceRow, locate
+from holdfast.database import (
+    FRAMES,
+    ROOT,
+    AssetRow,
+    Database,
+    NodeRow,
+    Page,
+    SequenceRow,
+    SourceRow,
+    locate,
+)
 from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
 from holdfast.formats.source import Source
 from holdfast.formats.structures import TableStructure
@@ -32,8 +42,10 @@ __all__ = ["OWN_FILE", "Catalog"]
 OWN_FILE = "data_uri"
 """The parameter of the asset that is a node's own file; those of linked files start with their kind."""
 
+_OWN = frozenset({OWN_FILE, FRAMES})
+
 Where = NodeRow | Sequence[str]
-Place = tuple[AssetRow, str, dict[str, Any]]
+Place = tuple[AssetRow, str, dict[str, Any]] | SequenceRow
 
 
 class Catalog:
@@ -145,8 +157,10 @@ class Catalog:
             return row
 
     def data_files(self, row: NodeRow) -> list[AssetRow]:
-        """Return the files whose growth changes the shape of a node."""
+        """Return the files whose growth changes the shape of a node; none for a sequence."""
         if row.family not in ("array", "table") or self.is_column(row):
+            return []
+        if row.family == "array" and self.database.frames.is_sequence(row.id):
             return []
         sources = self.database.nodes.sources([row.id]).get(row.id, [])
         return [asset for source in sources for asset in source.assets if _may_grow(asset)]
@@ -233,6 +247,8 @@ class Catalog:
         place = self._placed(where, "array")
         if place is None:
             return self._column_array(self._row(where))
+        if isinstance(place, SequenceRow):
+            return self._files.sequence(place)
         return self._files.array(*place)
 
     def table(self, where: Where) -> LeasedTable:
@@ -246,7 +262,7 @@ class Catalog:
             As `array`.
         """
         place = self._placed(where, "table")
-        if place is None:
+        if place is None or isinstance(place, SequenceRow):
             raise InvalidInputError("a column of a table is an array, not a table")
         return self._files.table(*place)
 
@@ -259,6 +275,9 @@ class Catalog:
     def _place(self, row: NodeRow, family: str) -> Place | None:
         if self.is_column(row) and family == "array":
             return None
+        sequence = self.database.frames.of_node(row.id) if row.family == family == "array" else None
+        if sequence is not None:
+            return sequence
         source, asset = self._own_file(row, family)
         return asset, source.mimetype or "", json.loads(source.parameters)
 
@@ -327,8 +346,8 @@ class Catalog:
         return children_of(self.database, self.places, asset)
 
     def _refreshed(self, source: SourceRow) -> SourceRow:
-        own = [asset for asset in source.assets if asset.parameter == OWN_FILE]
-        linked = [asset for asset in source.assets if asset.parameter != OWN_FILE]
+        own = [asset for asset in source.assets if asset.parameter in _OWN]
+        linked = [asset for asset in source.assets if asset.parameter not in _OWN]
         return source._replace(assets=[self._now(asset) for asset in (*own, *linked)])
 
     def _now(self, asset: AssetRow) -> AssetRow:

@@ -78,4 +78,9 @@ class Vanished:
             return tx.nodes.remove(node.id, recursive=True) if node.id != ROOT else 0
         except NotFoundError:
             # A file that only others lead to has no node, and one in a removed directory went with it.
-            return 0
+            return self._remove_sequence(tx, asset)
+
+    def _remove_sequence(self, tx: Transaction, frame: AssetRow) -> int:
+        """Remove the sequence that a file is a frame of: had some of its files been there, it would not be."""
+        place = self._catalog.database.frames.places([frame.id]).get(frame.id)
+        return tx.nodes.discard([(place.node, place.key)]) if place is not None and place.num >= 0 else 0

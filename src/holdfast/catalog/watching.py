@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from holdfast.catalog.digesting import digest_pending
 from holdfast.catalog.indexing import index_catalog
 from holdfast.catalog.resting import GROWING_S
-from holdfast.catalog.rounds import DigestWhen, Options, Summary
-from holdfast.catalog.scanning import Found, look
+from holdfast.catalog.rounds import DigestWhen, Options, Summary, grouping
+from holdfast.catalog.scanning import Found, look, look_around
 from holdfast.catalog.tree import Catalog
 from holdfast.database import AssetRow
 from holdfast.errors import HoldfastError
@@ -38,6 +38,8 @@ class Keeper:
         Whether files are digested behind their listing.
     watch_s : float, optional
         List the directory again after so many seconds; only once when None.
+    sequences : bool, optional
+        Whether numbered images become one array; as the last time when None.
     head_start_s : float
         Begin so many seconds later, so that a server answers first.
     events : EventBus
@@ -63,6 +65,7 @@ class Keeper:
         digest: DigestWhen = "later",
         watch_s: float | None = None,
         head_start_s: float = 0.0,
+        sequences: bool | None = None,
         events: EventBus = bus,
     ) -> None:
         self.summary: Summary | None = None
@@ -72,6 +75,7 @@ class Keeper:
         self._watch_s = watch_s
         self._head_start_s = head_start_s
         self._bus = events
+        self._sequences = sequences
         self._pool = ProbePool(niceness=_POLITENESS)
         self._stopped = threading.Event()
         self._idle = threading.Event()
@@ -130,7 +134,12 @@ class Keeper:
     def _index(self, found: Sequence[Found] | None) -> None:
         self._idle.clear()
         options = Options(
-            digest=self._digest, bus=self._bus, pool=self._pool, is_stopped=self._stopped.is_set, found=found
+            digest=self._digest,
+            bus=self._bus,
+            pool=self._pool,
+            is_stopped=self._stopped.is_set,
+            found=found,
+            sequences=self._sequences,
         )
         try:
             summary = index_catalog(self._catalog, options)
@@ -142,6 +151,19 @@ class Keeper:
             self.failure = error
 
     def _growing(self) -> list[Found]:
-        assets: list[AssetRow] = list(self._catalog.database.assets.each("growing"))
-        found = (look(self._catalog.places, asset.location) for asset in assets if not asset.is_directory)
-        return [each for each in found if each is not None]
+        """Return the files that are being written; a frame with the run that it belongs to."""
+        catalog = self._catalog
+        assets: list[AssetRow] = [
+            asset for asset in catalog.database.assets.each("growing") if not asset.is_directory
+        ]
+        at = catalog.database.frames.places(asset.id for asset in assets)
+        frames = {asset.location for asset in assets if asset.id in at and at[asset.id].num >= 0}
+        found = [look(catalog.places, asset.location) for asset in assets if asset.location not in frames]
+        return [*(each for each in found if each is not None), *self._runs_with(frames)]
+
+    def _runs_with(self, frames: set[str]) -> Iterator[Found]:
+        group = grouping(self._catalog.database, self._sequences)
+        for location in {location.rpartition("/")[0]: location for location in frames}.values():
+            for found in look_around(self._catalog.places, location, group):
+                if not frames.isdisjoint(each.location for each in found.frames or (found,)):
+                    yield found

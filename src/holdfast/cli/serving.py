@@ -54,12 +54,20 @@ def serve(
     allow_origin: Annotated[list[str] | None, typer.Option(help="Web page that may read answers.")] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="Further name of this server.")] = None,
     allow_outside: Annotated[list[str] | None, typer.Option(help="Directory that links may lead to.")] = None,
+    sequences: Annotated[
+        bool | None, typer.Option(help="Numbered images become one array; remembered.")
+    ] = None,
 ) -> None:
     """Serve a directory: answers at once, lists and digests files while it serves."""
     face, directory = _face_and_directory(target)
     if digest not in _DIGEST_WHEN:
         raise InvalidInputError(f"--digest {digest!r}: give {', '.join(_DIGEST_WHEN)}")
-    catalog = {"watch_s": watch or None, "digest": digest, "allow_outside": tuple(allow_outside or ())}
+    catalog = {
+        "watch_s": watch or None,
+        "digest": digest,
+        "allow_outside": tuple(allow_outside or ()),
+        "sequences": sequences,
+    }
     options = ServeOptions(
         directory=directory,
         face=face,

@@ -14,6 +14,7 @@ from holdfast.database.backup import backup, upgrade
 from holdfast.database.catalog import ROOT, Database, Transaction
 from holdfast.database.connection import Schema, SqliteFile
 from holdfast.database.documents import DocumentWindow, NewDocument
+from holdfast.database.frames import FRAMES, Place, SequenceRow
 from holdfast.database.locate import Location, locate
 from holdfast.database.names import ObjectName, register_resolver, resolve
 from holdfast.database.patterns import search
@@ -50,6 +51,9 @@ __all__ = [
     "backup",
     "upgrade",
     "search",
+    "FRAMES",
+    "Place",
+    "SequenceRow",
     "AssetRow",
     "AssetState",
     "KeyRow",

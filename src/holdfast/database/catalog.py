@@ -20,6 +20,7 @@ from holdfast.database.assets import Assets
 from holdfast.database.connection import SqliteFile
 from holdfast.database.documents import Documents, DocumentWriter
 from holdfast.database.facts import Keys, KeyWriter, Links, LinkWriter, Log, LogWriter
+from holdfast.database.frames import FrameReader, FrameWriter
 from holdfast.database.indexing import Indexer, rebuild
 from holdfast.database.nodes import Nodes
 from holdfast.database.opening import MEMORY
@@ -47,7 +48,7 @@ class Transaction:
 
     Attributes
     ----------
-    nodes, assets, keys, links, log, documents
+    nodes, assets, frames, keys, links, log, documents
         The writers.
     """
 
@@ -55,6 +56,7 @@ class Transaction:
         self.connection = connection
         self.assets = AssetWriter(connection)
         self.nodes = NodeWriter(connection, Indexer(connection, paths), self.assets)
+        self.frames = FrameWriter(connection, self.nodes, self.assets)
         self.keys, self.links, self.log = KeyWriter(connection), LinkWriter(connection), LogWriter(connection)
         self.documents = DocumentWriter(connection)
 
@@ -87,6 +89,7 @@ class Database:
     ----------
     nodes : Nodes
     assets : Assets
+    frames : FrameReader
     keys : Keys
     links : Links
     log : Log
@@ -119,6 +122,7 @@ class Database:
         self._paths = PathWriter()
         self.uid = self._file.about("uid") or self._name(uid or uuid.uuid4().hex)
         self.nodes, self.assets = Nodes(self._file), Assets(self._file)
+        self.frames = FrameReader(self._file)
         self.keys, self.links, self.log = Keys(self._file), Links(self._file), Log(self._file)
         self.documents = Documents(self._file)
 

@@ -310,6 +310,21 @@ class NodeWriter:
         self._grow(top.parent, -1)
         return len(below)
 
+    def discard(self, nodes: Iterable[tuple[int, str]]) -> int:
+        """Take nodes away with all below them, unless they are gone already; return how many went.
+
+        Parameters
+        ----------
+        nodes : iterable of (int, str)
+            Their ids and keys: the id of a node that is gone may be that of another one now.
+        """
+        known = "SELECT 1 FROM nodes WHERE id = ? AND key = ?"
+        return sum(
+            self.remove(node, recursive=True)
+            for node, key in nodes
+            if self._connection.execute(known, (node, key)).fetchone()
+        )
+
     def _below(self, node: int) -> list[int]:
         rows = self._connection.execute(
             "WITH RECURSIVE t(id) AS "
@@ -349,6 +364,26 @@ class NodeWriter:
         ]  # fmt: skip
 
     def _sync_one(self, node: int, new: NewNode) -> Any:
+        is_changed = self.describe(node, new)
+        is_changed |= self.set_sources(node, new.sources)
+        is_changed |= self._sync_children(node, new)
+        return "updated" if is_changed else "same"
+
+    def describe(self, node: int, new: NewNode) -> bool:
+        """Bring family, metadata, specs and structure of a node to what its file says now.
+
+        Parameters
+        ----------
+        node : int
+            Its id; its data sources and what is below it stay.
+        new : NewNode
+            What the file says.
+
+        Returns
+        -------
+        bool
+            Whether anything differed.
+        """
         old = self._stored(node)
         origin = old.document[0] if old.origin is None else json.loads(old.origin)
         check_json(new.metadata, f"the metadata of {new.key!r}")
@@ -356,10 +391,24 @@ class NodeWriter:
         is_changed = document != old.document or new.metadata != origin
         if is_changed:
             self._store(old, document, new.metadata)
-        is_changed |= self._sync_structure(node, new.structure)
-        is_changed |= self.set_sources(node, new.sources)
-        is_changed |= self._sync_children(node, new)
-        return "updated" if is_changed else "same"
+        return self._sync_structure(node, new.structure) or is_changed
+
+    def describe_source(self, source: int, new: NewSource) -> None:
+        """Change what is said of a data source; its files stay.
+
+        Parameters
+        ----------
+        source : int
+            Its id.
+        new : NewSource
+            All but the files.
+        """
+        self._connection.execute(
+            "UPDATE data_sources SET family = ?, structure = ?, mimetype = ?, parameters = ?, properties = ? "
+            "WHERE id = ?",
+            (new.family, self._structure(new.structure), new.mimetype, dumps(dict(new.parameters)),
+             dumps(dict(new.properties)), source),
+        )  # fmt: skip
 
     def set_sources(self, node: int, sources: Sequence[NewSource]) -> bool:
         """Give a node other data sources; what is known of their files' bytes is kept.

@@ -244,11 +244,14 @@ class Format(ABC):
         The first one is recorded; the others are understood.
     suffixes : tuple of str
         Lower-case, with the dot.
+    is_frame : bool
+        Whether numbered files of this format may be the frames of one array.
     """
 
     name: ClassVar[str]
     media_types: ClassVar[tuple[str, ...]]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    is_frame: ClassVar[bool] = False
 
     @abstractmethod
     def sniff(self, head: bytes, source: Source) -> bool:
@@ -263,6 +266,16 @@ class Format(ABC):
         UnreadableError
             The file is truncated, damaged or of another kind.
         """
+
+    def outline(self, source: Source) -> Description:
+        """Return what `describe` returns, perhaps without metadata: of a frame only shape and type count.
+
+        Raises
+        ------
+        UnreadableError
+            As `describe`.
+        """
+        return self.describe(source)
 
     def open(self, source: Source) -> OpenFile:
         """Open a file for reading; the opened file owns and closes the source.

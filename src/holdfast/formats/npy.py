@@ -38,6 +38,7 @@ class NpyFormat(Format):
     name = "npy"
     media_types = ("application/x-npy",)
     suffixes = (".npy",)
+    is_frame = True
 
     def sniff(self, head: bytes, source: Source) -> bool:
         """Tell by the magic bytes."""

@@ -55,10 +55,18 @@ class Job:
         The file.
     is_hashed : bool
         Whether a small file is hashed at once.
+    is_outline : bool
+        Whether shape and type are enough.
     """
 
     path: Path
     is_hashed: bool = False
+    is_outline: bool = False
+
+    @property
+    def kind(self) -> tuple[bool, bool]:
+        """What jobs asked about together have in common."""
+        return self.is_hashed, self.is_outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +118,12 @@ class Request:
     paths: list[str]
     is_hashed: bool
     roots: list[str] = field(default_factory=list)
+    is_outline: bool = False
 
 
-def probe_file(path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = False) -> Probed:
+def probe_file(
+    path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = False, is_outline: bool = False
+) -> Probed:
     """Look into one file in this process.
 
     Parameters
@@ -123,6 +134,8 @@ def probe_file(path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = Fals
         Where files that it names may lie.
     is_hashed : bool
         Whether a small file is hashed as well.
+    is_outline : bool
+        Whether shape and type are enough; metadata is left out.
     """
     found = Probed()
     try:
@@ -130,7 +143,7 @@ def probe_file(path: Path, *, roots: Sequence[Path] = (), is_hashed: bool = Fals
             found.state = source.state
             if is_hashed and source.size <= HASHED_AT_ONCE_BYTES:
                 _hash(source, found)
-            found.description = _describe(source)
+            found.description = _outline(source) if is_outline else _describe(source)
             found.is_steady = FileState.of(os.fstat(source.fd)) == source.state
     except HoldfastError as error:
         found.failure = ProbeFailure(error.code, str(error))
@@ -145,6 +158,13 @@ def _describe(source: Source) -> Description:
     description = form.describe(source)
     if not is_built_in(form):
         _clean(description.root)
+    return description
+
+
+def _outline(source: Source) -> Description:
+    """Describe a file without its metadata."""
+    description = detect(source).outline(source)
+    description.root.metadata = {}
     return description
 
 
@@ -199,7 +219,9 @@ def serve(request_fd: int = 0, answer_fd: int = 1) -> None:
         request = decoder.decode(frame)
         roots = [_decode_path(root) for root in request.roots]
         for path in request.paths:
-            found = probe_file(_decode_path(path), roots=roots, is_hashed=request.is_hashed)
+            found = probe_file(
+                _decode_path(path), roots=roots, is_hashed=request.is_hashed, is_outline=request.is_outline
+            )
             write_frame(answer_fd, _encoded(found))
 
 

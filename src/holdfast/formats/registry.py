@@ -16,7 +16,18 @@ from holdfast.errors import UnreadableError
 from holdfast.formats.base import Format
 from holdfast.formats.source import Source
 
-__all__ = ["ENTRY_POINT_GROUP", "all_formats", "detect", "get_format", "is_built_in"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "SEQUENCE_TYPE",
+    "all_formats",
+    "detect",
+    "frame_formats",
+    "get_format",
+    "is_built_in",
+]
+
+SEQUENCE_TYPE = "multipart/related;type="
+"""What the media type of a sequence begins with; that of its frames follows."""
 
 ENTRY_POINT_GROUP = "holdfast.formats"
 """Where a package of a third party names its formats."""
@@ -77,6 +88,12 @@ def get_format(media_type: str) -> Format:
         if media_type in each.media_types:
             return each
     raise UnreadableError(f"no installed format reads {media_type}; install the package that brings it")
+
+
+@cache
+def frame_formats() -> dict[str, str]:
+    """Return by suffix the names of the formats whose numbered files may be the frames of one array."""
+    return {suffix: form.name for form in all_formats() if form.is_frame for suffix in form.suffixes}
 
 
 def is_built_in(form: Format) -> bool:

@@ -96,7 +96,8 @@ class _Worker:
             self.since = time.monotonic()
         self.jobs.extend(jobs)
         paths = [encode_path(job.path) for job in jobs]
-        request = Request(paths, jobs[0].is_hashed, [encode_path(root) for root in roots])
+        is_hashed, is_outline = jobs[0].kind
+        request = Request(paths, is_hashed, [encode_path(root) for root in roots], is_outline)
         try:
             write_frame(self.requests, msgspec.json.encode(request))
         except BrokenPipeError:
@@ -303,7 +304,7 @@ class _Run:
         jobs: list[Job] = []
         size = 0
         for job in islice(self._jobs, _BATCH):
-            if jobs and (size > _BATCH_BYTES or job.is_hashed != jobs[0].is_hashed):
+            if jobs and (size > _BATCH_BYTES or job.kind != jobs[0].kind):
                 self._again.append(job)
                 break
             jobs.append(job)

@@ -27,6 +27,7 @@ from holdfast.types import Durability, Json, PathLike
 
 __all__ = ["Asset", "export", "fetch", "fetch_asset", "linked_place", "manifest"]
 _LINKS = frozenset({"external", "virtual", "storage"})
+_FRAMES = "data_uris"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Asset:
         Time of its last change, nanoseconds since the epoch.
     link : str or None
         The name by which the node's own file refers to it; None for the node's own file.
+    is_frame : bool
+        Whether it is one of the files of a sequence, which lie beside its node.
     """
 
     id: int
@@ -61,6 +64,7 @@ class Asset:
     state: str = "unknown"
     modified_ns: int | None = None
     link: str | None = None
+    is_frame: bool = False
 
     @classmethod
     def read(cls, item: Mapping[str, Json]) -> Self:
@@ -74,6 +78,7 @@ class Asset:
         digest = item.get("digest")
         kind, _, link = str(item.get("parameter") or "").partition(":")
         location = item.get("location")
+        is_frame = kind == _FRAMES and location is not None
         if location is None:
             location = str(item.get("data_uri") or "").rstrip("/").rpartition("/")[2]
         try:
@@ -86,6 +91,7 @@ class Asset:
                 str(item.get("state") or "unknown"),
                 item.get("modified"),
                 item.get("link") or (link if kind in _LINKS else None),
+                is_frame,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ServerError(

@@ -12,7 +12,8 @@ from holdfast.catalog.downloads.placing import Placing
 from holdfast.catalog.downloads.selection import Selection
 from holdfast.catalog.downloads.staging import DATA, DATABASE, MARK, Staging
 from holdfast.catalog.downloads.transfer import Arrived
-from holdfast.database import ROOT, AssetState, Database, NewAsset, NewNode, NewSource, backup
+from holdfast.catalog.runs import SEQUENCES_FACT
+from holdfast.database import FRAMES, ROOT, AssetState, Database, NewAsset, NewNode, NewSource, backup
 from holdfast.types import Json
 
 __all__ = ["write_facts"]
@@ -77,7 +78,14 @@ def _write(database: Database, nodes: Mapping[Path, NewNode], source: str) -> No
         tx.nodes.connect(ROOT, root.sources)
         tx.assets.remove_unused()
         tx.note(MARK, source)
+        if any(map(_is_sequence, nodes.values())):
+            # Indexed again, it stays what it is.
+            tx.note(SEQUENCES_FACT, "yes")
         tx.log.add("download", "", detail={"nodes": len(nodes)})
+
+
+def _is_sequence(node: NewNode) -> bool:
+    return any(asset.parameter == FRAMES for source in node.sources for asset in source.assets[:1])
 
 
 def _children(nodes: Mapping[Path, NewNode]) -> dict[Path, list[Path]]:
@@ -122,8 +130,9 @@ def _source(path: Path, source: Json, placing: Placing, arrived: Mapping[Path, A
 def _asset(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> NewAsset:
     asset = Asset.read(item)
     home = placing.homes[path, asset.id]
-    # Tiled's names for a node's own files differ by format.
-    parameter = _OWN_FILE if asset.link is None else item.get("parameter") or _OWN_FILE
+    # Tiled's names for a node's own file differ by format, that for the files of a sequence does not.
+    said = item.get("parameter") or _OWN_FILE
+    parameter = said if asset.link is not None or said == FRAMES else _OWN_FILE
     role = {"parameter": parameter, "num": item.get("num")}
     location = "/".join((DATA, *home))
     facts = arrived.get(home)

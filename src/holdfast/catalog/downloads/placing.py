@@ -106,6 +106,8 @@ def _assets(item: Json) -> list[Asset]:
 def _own_place(path: Path, asset: Asset, *, alone: bool) -> Path:
     """Return the place of a node's own file: the node's path, or below it where names differ."""
     key = parse_key("/".join(path), "path of a node") if path else ()
+    if asset.is_frame:
+        return *key[:-1], *parse_key(asset.name, "name of a file")
     if asset.is_directory or (alone and path and asset.name == path[-1]):
         return key
     return *key, *parse_key(asset.name, "name of a file")

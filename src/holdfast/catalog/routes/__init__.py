@@ -75,7 +75,7 @@ def mount(context: Context) -> list[Route]:
     Parameters
     ----------
     context : Context
-        The served directory; settings ``allow_outside``, ``readable_storage``, ``watch_s``, and ``digest``:
+        The served directory; settings ``allow_outside``, ``readable_storage``, ``watch_s``, ``sequences``, and ``digest``:
         ``later``, ``never``, or ``off`` for a catalog that is served as it is.
 
     Returns
@@ -94,7 +94,11 @@ def mount(context: Context) -> list[Route]:
     context.closing.append(catalog.close)
     if options.get("digest", "later") != "off" and not catalog.database.read_only:
         keeper = Keeper(
-            catalog, digest=options.get("digest", "later"), watch_s=options.get("watch_s"), head_start_s=0.5
+            catalog,
+            digest=options.get("digest", "later"),
+            watch_s=options.get("watch_s"),
+            head_start_s=0.5,
+            sequences=options.get("sequences"),
         )
         context.closing.append(keeper.stop)
         keeper.start()
