@@ -1,4 +1,4 @@
-"""Sequences: numbered files of one shape and type are one array; what happens when files come, go and change."""
+"""Sequences: numbered files of one shape and type are one array, also when files come, go and change."""
 
 import json
 import os

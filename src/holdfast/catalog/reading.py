@@ -119,6 +119,7 @@ class Files:
         parameters = json.loads(row.parameters)
 
         def frames(numbers: Sequence[int]) -> Iterator[AbstractContextManager[ArrayReader]]:
+            """Look frames up, many at a time, and give what opens each."""
             for start in range(0, len(numbers), _FRAMES_AT_ONCE):
                 part = numbers[start : start + _FRAMES_AT_ONCE]
                 for asset in self._database.frames.numbered(row.source, part):

@@ -12,6 +12,7 @@ that cannot be read, stays a file of its own.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -337,9 +338,7 @@ def _facts(frames: Sequence[Found]) -> dict[str, Json]:
     """Return what the numbers of the files say: from where to where, and which are not there."""
     numbers = [number_of(frame.key[-1]) for frame in frames]
     gaps: list[Json] = [
-        [before + 1, after - 1]
-        for before, after in zip(numbers, numbers[1:], strict=False)
-        if after > before + 1
+        [before + 1, after - 1] for before, after in itertools.pairwise(numbers) if after > before + 1
     ]
     facts: dict[str, Json] = {"frames": len(frames), "first": numbers[0], "last": numbers[-1]}
     if gaps:

@@ -81,6 +81,6 @@ class Vanished:
             return self._remove_sequence(tx, asset)
 
     def _remove_sequence(self, tx: Transaction, frame: AssetRow) -> int:
-        """Remove the sequence that a file is a frame of: had some of its files been there, it would not be."""
+        """Remove the sequence of a file: it would be none any more if other files of it were there."""
         place = self._catalog.database.frames.places([frame.id]).get(frame.id)
         return tx.nodes.discard([(place.node, place.key)]) if place is not None and place.num >= 0 else 0

@@ -38,10 +38,10 @@ class Keeper:
         Whether files are digested behind their listing.
     watch_s : float, optional
         List the directory again after so many seconds; only once when None.
-    sequences : bool, optional
-        Whether numbered images become one array; as the last time when None.
     head_start_s : float
         Begin so many seconds later, so that a server answers first.
+    sequences : bool, optional
+        Whether numbered images become one array; as the last time when None.
     events : EventBus
         Who is told about progress.
 

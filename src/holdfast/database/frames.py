@@ -31,7 +31,7 @@ _BATCH = 1000
 
 
 class SequenceRow(NamedTuple):
-    """Hold the data source of a sequence, without its frames; ``structure`` and ``parameters`` are JSON text."""
+    """Hold the data source of a sequence without its frames; structure and parameters are JSON text."""
 
     source: int
     mimetype: str
@@ -124,7 +124,8 @@ class FrameReader:
             "SELECT l.asset, n.id, n.key, n.family, d.mimetype, d.parameters, s.structure, l.num "
             "FROM json_each(?) j JOIN data_source_assets l ON l.asset = j.value "
             "JOIN data_sources d ON d.id = l.data_source JOIN nodes n ON n.id = d.node "
-            "LEFT JOIN structures s ON s.id = d.structure WHERE l.parameter IN ('data_uri', ?) ORDER BY n.id DESC"
+            "LEFT JOIN structures s ON s.id = d.structure WHERE l.parameter IN ('data_uri', ?) "
+            "ORDER BY n.id DESC"
         )
         with self._file.lease() as connection:
             # A node inside a file comes after that of the file, which is what is asked for.
@@ -142,7 +143,8 @@ def _source(connection: sqlite3.Connection, node: int) -> tuple[int, str, str, s
     row: tuple[int, str, str, str] | None = connection.execute(
         "SELECT d.id, d.mimetype, d.parameters, s.structure FROM data_sources d "
         "JOIN structures s ON s.id = d.structure WHERE d.node = ? AND d.family = 'array' "
-        "AND EXISTS (SELECT 1 FROM data_source_assets l WHERE l.data_source = d.id AND l.parameter = ?) LIMIT 1",
+        "AND EXISTS (SELECT 1 FROM data_source_assets l WHERE l.data_source = d.id AND l.parameter = ?) "
+        "LIMIT 1",
         (node, FRAMES),
     ).fetchone()
     return row
@@ -204,7 +206,7 @@ class FrameWriter:
         return outcome
 
     def _found(self, parent: int, key: str) -> tuple[int | None, int | None]:
-        """Return the ids of a node and of its data source, the latter only if it can be that of a sequence."""
+        """Return the ids of a node and of its data source, if that can be a sequence's."""
         row = self._connection.execute(
             "SELECT n.id, min(d.id), count(d.id), min(d.family), n.children FROM nodes n "
             "LEFT JOIN data_sources d ON d.node = n.id WHERE n.parent = ? AND n.key = ? GROUP BY n.id",
@@ -229,7 +231,8 @@ class FrameWriter:
         select = "SELECT parameter, num, asset FROM data_source_assets WHERE data_source = ?"
         present = set(self._connection.execute(select, (source,)))
         self._connection.executemany(
-            "DELETE FROM data_source_assets WHERE data_source = ? AND parameter = ? AND num = ? AND asset = ?",
+            "DELETE FROM data_source_assets "
+            "WHERE data_source = ? AND parameter = ? AND num = ? AND asset = ?",
             [(source, *gone) for gone in present - wanted],
         )
         self._connection.executemany(

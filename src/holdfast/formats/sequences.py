@@ -66,7 +66,7 @@ class SequenceArray(ArrayReader):
             reader.read_into(inner, out[at, ...])
 
     def slabs(self, index: Index = ...) -> Iterator[np.ndarray]:
-        """Yield a slice in consecutive flat pieces of C order: several small frames, or parts of a large one."""
+        """Yield a slice in flat pieces of C order: several small frames, or parts of a large one."""
         selection = Selection.of(index, self.structure.shape)
         if not selection.size:
             return
