@@ -75,8 +75,8 @@ def mount(context: Context) -> list[Route]:
     Parameters
     ----------
     context : Context
-        The served directory; settings ``allow_outside``, ``readable_storage``, ``watch_s``, ``sequences``, and
-        ``digest``: ``later``, ``never``, or ``off`` for a catalog that is served as it is.
+        The served directory; settings ``allow_outside``, ``readable_storage``, ``watch_s``, ``sequences``,
+        and ``digest``: ``later``, ``never``, or ``off`` for a catalog that is served as it is.
 
     Returns
     -------
