@@ -1,6 +1,7 @@
 """The HDF5 format: the contract for every element type and layout, and metadata."""
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,7 @@ from holdfast.errors import InvalidTypeError, MissingDependencyError, NotFoundEr
 from holdfast.formats.hdf5 import HDF5
 from holdfast.formats.registry import detect
 from holdfast.formats.source import Source
-from holdfast.testing.formats import FormatTests, Sample, describe, nodes
+from holdfast.testing.formats import FormatTests, Sample, describe, indexes, nodes
 
 RNG = np.random.default_rng(2)
 ARRAYS = np.arange(24, dtype="i2").reshape(4, 2, 3)
@@ -348,18 +349,77 @@ def test_a_filter_that_is_not_installed_is_named_with_its_remedy(tmp_path, monke
         made = h5py.h5d.create(file.id, b"a", h5py.h5t.NATIVE_INT32, h5py.h5s.create_simple((4,)), plist)
         made.write_direct_chunk((0,), bytes(16), 0)
     assert [node.family for node in nodes(describe(Sample(HDF5, path)))] == ["container", "array"]
-    with pytest.raises(MissingDependencyError, match=r"filter 32099 .*pip install 'holdfast\[hdf5\]'"):
+    with pytest.raises(MissingDependencyError, match=r"filter 32099 .*HDF5_PLUGIN_PATH"):
         read(Sample(HDF5, path), "a")
 
 
-def test_filters_of_hdf5plugin_are_found(tmp_path):
+FILTERS = ("Bitshuffle", "Blosc", "Blosc2", "BZip2", "LZ4", "Zstd")
+WITHOUT_PLUGIN = """
+import sys
+sys.modules["hdf5plugin"] = None  # as if it were not installed
+import importlib.machinery, importlib.util
+known = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "hdf5plugin" else known(name, package)
+from holdfast.errors import MissingDependencyError
+from holdfast.formats.hdf5 import HDF5
+from holdfast.formats.source import Source
+for name in sys.argv[1:]:
+    with Source(name) as source:
+        [array] = HDF5.describe(source).root.children
+        assert array.structure["shape"] == [50, 60]
+    with HDF5.open(Source(name)) as opened:
+        try:
+            opened.array({"dataset": "a"}).read(0)
+        except MissingDependencyError as error:
+            print(error)
+"""
+
+
+def compressed(tmp_path, name):
     hdf5plugin = pytest.importorskip("hdf5plugin")
-    array = RNG.integers(0, 9, (50, 60))
-    sample = written(
-        tmp_path,
-        lambda file: file.create_dataset("a", data=array, chunks=(10, 60), **hdf5plugin.Bitshuffle()),
+    array = np.random.default_rng(2).integers(0, 9, (50, 60))
+    options = getattr(hdf5plugin, name)()
+    path = tmp_path / f"{name}.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=array, chunks=(10, 60), **options)
+    return Sample(HDF5, path), array
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_of_hdf5plugin_are_found_and_slices_read_right(tmp_path, name):
+    sample, array = compressed(tmp_path, name)
+    with HDF5.open(Source(sample.path)) as opened:
+        reader = opened.array({"dataset": "a"})
+        for index in indexes(2):
+            if index not in (5, -1):
+                np.testing.assert_array_equal(reader.read(index), array[index])
+
+
+def test_without_hdf5plugin_the_shape_is_known_and_reading_names_the_extra(tmp_path):
+    paths = [str(compressed(tmp_path, name)[0].path) for name in FILTERS]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PLUGIN, *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    np.testing.assert_array_equal(read(sample, "a"), array)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(FILTERS), done.stdout
+    assert all(line.endswith("pip install 'holdfast[hdf5]'") for line in lines)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_damaged_chunk_of_a_plugin_filter_is_an_error(tmp_path, name):
+    sample, _ = compressed(tmp_path, name)
+    data = bytearray(sample.path.read_bytes())
+    with h5py.File(sample.path, "r") as file:
+        chunk = file["a"].id.get_chunk_info(2)
+    start, size = chunk.byte_offset, chunk.size
+    data[start : start + size] = b"\xa5" * size
+    sample.path.write_bytes(data)
+    with pytest.raises(UnreadableError):
+        read(sample, "a")
 
 
 def test_an_archive_that_begins_with_an_hdf5_file_is_none(tmp_path):

@@ -105,3 +105,38 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path):
         RawArray(structure, [Segment(source, 0, 8000)])
     with Source(path) as source, pytest.raises(UnreadableError, match="less than"):
         RawArray(structure, [Segment(source, 0, 4000)])
+
+
+class Greedy(CountingSource):
+    """A source that refuses to be read in large pieces."""
+
+    def read_into(self, target, offset):
+        assert len(target) <= 16 << 20
+        super().read_into(target, offset)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pitch", "index"),
+    [((4000, 8192), None, (slice(None), 0)), ((1000,), 1 << 20, slice(None, None, -3))],
+)
+def test_what_lies_between_rows_is_not_read_at_once(tmp_path, shape, pitch, index):
+    size = (shape[0] - 1) * (pitch or 0) + 8 if pitch else int(np.prod(shape)) * 8
+    (tmp_path / "raw").touch()
+    os.truncate(tmp_path / "raw", size)
+    with Greedy(tmp_path / "raw") as source:
+        structure = ArrayStructure.build(np.dtype("f8"), shape)
+        raw = RawArray(structure, [Segment(source, 0, size)], pitch=pitch)
+        assert not raw.read(index).any()
+        assert raw.extent() is None or pitch is None
+
+
+def test_rows_that_lie_apart_are_read_as_one_array(tmp_path):
+    rows = np.arange(60, dtype=">i4").reshape(6, 10)
+    (tmp_path / "raw").write_bytes(rows.tobytes())
+    with Source(tmp_path / "raw") as source:
+        structure = ArrayStructure.build(np.dtype(">i4"), (6, 2, 2))
+        raw = RawArray(structure, [Segment(source, 8, 5 * 40 + 16)], pitch=40)
+        wanted = rows[:, 2:6].reshape(6, 2, 2)
+        for index in [..., 0, slice(None, None, -1), (slice(1, 5, 2), -1), (..., slice(None, None, -1))]:
+            assert np.array_equal(raw.read(index), wanted[index])
+        assert raw.extent() is None

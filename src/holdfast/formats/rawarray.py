@@ -6,7 +6,7 @@ Owns positioned reads of slices; knows no header of any format.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ __all__ = ["RawArray", "Segment"]
 
 # Below this, reading a gap is quicker than a second call.
 _GAP_BYTES = 64 << 10
+# More than this is not read at once only to pick from it.
+_SPAN_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class RawArray(ArrayReader):
         Where the bytes are, in order.
     is_fortran : bool
         The first axis varies fastest.
+    pitch : int, optional
+        From one row to the next along the first axis, in bytes, where something else lies between them.
 
     Raises
     ------
@@ -51,7 +55,12 @@ class RawArray(ArrayReader):
     """
 
     def __init__(
-        self, structure: ArrayStructure, segments: Sequence[Segment], *, is_fortran: bool = False
+        self,
+        structure: ArrayStructure,
+        segments: Sequence[Segment],
+        *,
+        is_fortran: bool = False,
+        pitch: int | None = None,
     ) -> None:
         self.structure = structure
         self.is_verified = all(segment.source.is_verified for segment in segments)
@@ -59,6 +68,7 @@ class RawArray(ArrayReader):
         self._segments = tuple(segments)
         self._is_fortran = is_fortran and len(structure.shape) > 1
         self._shape = structure.shape[::-1] if is_fortran else structure.shape
+        self._pitch = pitch
         for segment in segments:
             if segment.offset + segment.size > segment.source.size:
                 raise UnreadableError(
@@ -70,15 +80,15 @@ class RawArray(ArrayReader):
 
     def extent(self, index: Index = ...) -> Extent | None:
         """Return where the bytes of a slice lie, if they are one run of one file in C order."""
-        run = Selection.of(index, self.structure.shape).contiguous()
-        if run is None or len(self._segments) != 1 or self._is_fortran:
+        run = self._run(Selection.of(index, self.structure.shape))
+        if run is None or len(self._segments) != 1:
             return None
         segment, itemsize = self._segments[0], self._dtype.itemsize
         return Extent(segment.source.path, segment.offset + run[0] * itemsize, run[1] * itemsize)
 
     def read_into(self, selection: Selection, out: np.ndarray) -> None:
         """Fill an array of shape `selection.kept_shape`."""
-        run = None if self._is_fortran else selection.contiguous()
+        run = self._run(selection)
         if run is not None and out.flags.c_contiguous:
             self._read(out.reshape(-1), run[0] * self._dtype.itemsize)
         elif self._is_fortran:
@@ -93,6 +103,10 @@ class RawArray(ArrayReader):
         self.read_into(selection, out)
         return out
 
+    def _run(self, selection: Selection) -> tuple[int, int] | None:
+        """Return first element and count of a slice that is one run; None if it is not one."""
+        return None if self._is_fortran or self._pitch is not None else selection.contiguous()
+
     def _gather(self, selection: Selection, out: np.ndarray) -> None:
         """Fill a strided slice: along the leading axes one by one, then the span of the rest at once."""
         if not selection.size:
@@ -101,6 +115,8 @@ class RawArray(ArrayReader):
         strides = [
             itemsize * int(np.prod(self._shape[n + 1 :], dtype=np.int64)) for n in range(len(self._shape))
         ]
+        if self._pitch is not None:
+            strides[0] = self._pitch
         split = _split(selection.axes, strides, itemsize)
         inner = selection.axes[split:]
         for outer in itertools.product(*(range(axis.count) for axis in selection.axes[:split])):
@@ -108,7 +124,9 @@ class RawArray(ArrayReader):
                 (axis.start + at * axis.step) * stride
                 for axis, at, stride in zip(selection.axes[:split], outer, strides, strict=False)
             )
-            self._gather_span(inner, strides[split:], base, out[outer])
+            for first, axes in _bounded(inner, strides[split:]):
+                rows = out[outer] if axes is inner else out[outer][first : first + axes[0].count]
+                self._gather_span(axes, strides[split:], base, rows)
 
     def _gather_span(self, axes: Sequence[Axis], strides: Sequence[int], base: int, out: np.ndarray) -> None:
         """Read the bytes from the lowest to the highest element of `axes`, and pick."""
@@ -145,3 +163,13 @@ def _split(axes: Sequence[Axis], strides: Sequence[int], itemsize: int) -> int:
         if span <= 2 * wanted or (span - wanted) // max(axes[split].count, 1) <= _GAP_BYTES:
             return split
     return max(len(axes) - 1, 0)
+
+
+def _bounded(axes: tuple[Axis, ...], strides: Sequence[int]) -> Iterator[tuple[int, tuple[Axis, ...]]]:
+    """Cut a span along its first axis into parts that are small enough to be read at once."""
+    rows = max(_SPAN_BYTES // max(abs(axes[0].step) * strides[0], 1), 1) if axes else 1
+    if not axes or axes[0].count <= rows:
+        yield 0, axes
+        return
+    for first in range(0, axes[0].count, rows):
+        yield first, (axes[0].part(first, min(rows, axes[0].count - first)), *axes[1:])

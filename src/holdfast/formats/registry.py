@@ -36,6 +36,7 @@ ENTRY_POINT_GROUP = "holdfast.formats"
 _BUILT_IN = (
     "holdfast.formats.sealed.format:SEALED",
     "holdfast.formats.hdf5:HDF5",
+    "holdfast.formats.netcdf:NETCDF",
     "holdfast.formats.npy:NPY",
     "holdfast.formats.csv:CSV",
     "holdfast.formats.json:JSON",

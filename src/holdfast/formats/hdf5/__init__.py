@@ -24,7 +24,7 @@ class Hdf5Format(Format):
     """A tree of arrays in an HDF5 file, with attributes as metadata."""
 
     name = "hdf5"
-    media_types = ("application/x-hdf5", "application/x-netcdf", "application/x-nexus")
+    media_types = ("application/x-hdf5", "application/x-nexus")
     suffixes = (
         ".h5",
         ".hdf5",

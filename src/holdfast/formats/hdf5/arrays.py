@@ -5,6 +5,7 @@ Owns reading data sets; finds none.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -220,7 +221,7 @@ class Hdf5Array(ArrayReader):
             if not _has_filter(number):
                 raise MissingDependencyError(
                     f"{self._place.opened.name}: {self._dataset.name} is compressed by filter {number} "
-                    f"({name.decode('utf-8', 'replace')}): pip install 'holdfast[hdf5]'"
+                    f"({name.decode('utf-8', 'replace')}){_remedy()}"
                 )
         if self._is_virtual:
             check_sources(self._files, self._place, selection.axes)
@@ -244,6 +245,13 @@ def _has_filter(number: int) -> bool:
         except ImportError:
             return False
     return bool(h5z.filter_avail(number))
+
+
+def _remedy() -> str:
+    """Return how a filter that is not there is had: by hdf5plugin, or if that lacks it by its own plug-in."""
+    if importlib.util.find_spec("hdf5plugin") is None:
+        return ": pip install 'holdfast[hdf5]'"
+    return ", which hdf5plugin does not bring; put its plug-in where HDF5_PLUGIN_PATH says"
 
 
 def _index(axes: Sequence[Axis]) -> tuple[slice, ...]:

@@ -395,5 +395,5 @@ def _what_is_it(source: Source) -> str:
     if head.startswith(b"\x0e\x03\x13\x01"):
         return "is HDF4, not HDF5; convert it with h4toh5"
     if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
-        return "is NetCDF-3, not HDF5; convert it with nccopy -k nc4"
+        return "is NetCDF-3, not HDF5; index the directory again"
     return "is not HDF5: its signature is missing"

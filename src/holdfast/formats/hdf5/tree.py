@@ -12,10 +12,11 @@ from h5py import h5d, h5g, h5o
 
 from holdfast.errors import HoldfastError, InvalidInputError
 from holdfast.formats.base import Described, Description, Linked
+from holdfast.formats.datasets import mark_dataset
 from holdfast.formats.hdf5.arrays import open_array, read_one, structure_of
 from holdfast.formats.hdf5.headers import Stored, attributes, text_attribute
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
-from holdfast.formats.hdf5.scales import PHANTOM, axis_names, mark_datasets
+from holdfast.formats.hdf5.scales import PHANTOM, axis_names
 from holdfast.formats.hdf5.sources import find_sources
 from holdfast.formats.hdf5.types import convert, enum_names, fitting
 from holdfast.formats.metadata import MAX_TEXT_BYTES, Metadata, clean_text
@@ -96,7 +97,7 @@ class _Walk:
             if child is not None:
                 node.children.append(child)
         self._open_groups.pop()
-        mark_datasets(node, place)
+        mark_dataset(node)
         return node
 
     def _child(self, parent: Place, name: bytes, path: tuple[str, ...]) -> Described | None:
