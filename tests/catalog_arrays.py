@@ -13,3 +13,5 @@ ARRAYS = {
     "empty": np.zeros((0, 3)),
     "cube": np.arange(60, dtype="i2").reshape(3, 4, 5),
 }
+MATRIX = np.array([[0, 0, 1.5], [0, 0, 0], [2.5, 0, 0], [0, 4, 0]])
+HITS = [{"x": [1, 2], "label": "a"}, {"x": [], "label": "bc"}]

@@ -14,13 +14,15 @@ import numpy as np
 
 from holdfast.catalog.opened import OpenFiles, Shared
 from holdfast.database import AssetRow
+from holdfast.formats.awkward import AwkwardReader, Buffer
 from holdfast.formats.base import ArrayReader, TableReader
 from holdfast.formats.slicing import Index, Selection
 from holdfast.formats.source import Extent
+from holdfast.formats.sparse import SparseReader
 from holdfast.formats.structures import ArrayStructure
 from holdfast.formats.tables import Table
 
-__all__ = ["ColumnArray", "Lease", "LeasedArray", "LeasedTable"]
+__all__ = ["ColumnArray", "Lease", "LeasedArray", "LeasedAwkward", "LeasedSparse", "LeasedTable"]
 
 
 class Lease:
@@ -137,6 +139,54 @@ class LeasedTable(_Leased, TableReader):
     def read(self, columns: Sequence[str] | None = None, partition: int | None = None) -> Table:
         """Return columns of the table."""
         return self._reader.read(columns, partition)
+
+
+class LeasedSparse(_Leased, SparseReader):
+    """A sparse array of a shared open file.
+
+    Parameters
+    ----------
+    reader : SparseReader
+        What reads it.
+    lease : Lease
+        Kept until `close`.
+    asset : AssetRow
+        The file it is in.
+    """
+
+    def __init__(self, reader: SparseReader, lease: Lease, asset: AssetRow) -> None:
+        super().__init__(lease, asset)
+        self._reader = reader
+        self.structure = reader.structure
+        self.is_verified = reader.is_verified
+
+    def pieces(self, selection: Selection) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield coordinates in the whole array and values."""
+        return self._reader.pieces(selection)
+
+
+class LeasedAwkward(_Leased, AwkwardReader):
+    """An awkward array of a shared open file.
+
+    Parameters
+    ----------
+    reader : AwkwardReader
+        What reads it.
+    lease : Lease
+        Kept until `close`.
+    asset : AssetRow
+        The file it is in.
+    """
+
+    def __init__(self, reader: AwkwardReader, lease: Lease, asset: AssetRow) -> None:
+        super().__init__(lease, asset)
+        self._reader = reader
+        self.structure = reader.structure
+        self.is_verified = reader.is_verified
+
+    def buffer(self, buffer: Buffer, most_bytes: int) -> np.ndarray:
+        """Return one buffer in the type that the form says."""
+        return self._reader.buffer(buffer, most_bytes)
 
 
 class ColumnArray(ArrayReader):

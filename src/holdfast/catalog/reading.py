@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from holdfast.catalog.leases import Lease, LeasedArray, LeasedTable
+from holdfast.catalog.leases import Lease, LeasedArray, LeasedAwkward, LeasedSparse, LeasedTable
 from holdfast.catalog.opened import OpenFiles
 from holdfast.catalog.places import Places
 from holdfast.catalog.resting import is_recent, is_written
@@ -145,6 +145,18 @@ class Files:
         lease = self._lease(asset, mimetype)
         with lease.closed_on_failure():
             return LeasedTable(lease.file.table(parameters), lease, asset)
+
+    def sparse(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedSparse:
+        """Open a sparse array of an asset; errors as those of `array`."""
+        lease = self._lease(asset, mimetype)
+        with lease.closed_on_failure():
+            return LeasedSparse(lease.file.sparse(parameters), lease, asset)
+
+    def awkward(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedAwkward:
+        """Open an awkward array of an asset; errors as those of `array`."""
+        lease = self._lease(asset, mimetype)
+        with lease.closed_on_failure():
+            return LeasedAwkward(lease.file.awkward(parameters), lease, asset)
 
     def trusted(self, asset: AssetRow, path: Path, state: FileState) -> BlockDigests | None:
         """Return the digests that a file's bytes must have; None if they are not known, or it is growing.

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from holdfast.catalog.known import Known
-from holdfast.catalog.leases import ColumnArray, LeasedArray, LeasedTable
+from holdfast.catalog.leases import ColumnArray, LeasedArray, LeasedAwkward, LeasedSparse, LeasedTable
 from holdfast.catalog.listing import Entry, children_of, manifest
 from holdfast.catalog.places import Places
 from holdfast.catalog.reading import Files
@@ -37,7 +37,7 @@ from holdfast.paths import local_path
 from holdfast.queries import Query
 from holdfast.types import PathLike
 
-__all__ = ["OWN_FILE", "Catalog"]
+__all__ = ["OWN_FILE", "Catalog", "InFile"]
 
 OWN_FILE = "data_uri"
 """The parameter of the asset that is a node's own file; those of linked files start with their kind."""
@@ -45,7 +45,18 @@ OWN_FILE = "data_uri"
 _OWN = frozenset({OWN_FILE, FRAMES})
 
 Where = NodeRow | Sequence[str]
-Place = tuple[AssetRow, str, dict[str, Any]] | SequenceRow
+
+
+class InFile(NamedTuple):
+    """Where the data of a node is: its family, a file, its media type, and what finds it in there."""
+
+    family: str
+    asset: AssetRow
+    mimetype: str
+    parameters: dict[str, Any]
+
+
+Place = InFile | SequenceRow
 
 
 class Catalog:
@@ -244,12 +255,7 @@ class Catalog:
         MissingFileError, ForbiddenError, ChangedError, HashError, UnreadableError
             Its file is absent, outside, not the one that was indexed, or damaged.
         """
-        place = self._placed(where, "array")
-        if place is None:
-            return self._column_array(self._row(where))
-        if isinstance(place, SequenceRow):
-            return self._files.sequence(place)
-        return self._files.array(*place)
+        return self._array(where, self._placed(where, "array"))
 
     def table(self, where: Where) -> LeasedTable:
         """Open the table of a node; close it, or use it in a ``with`` block.
@@ -261,25 +267,50 @@ class Catalog:
         MissingFileError, ForbiddenError, ChangedError, HashError, UnreadableError
             As `array`.
         """
-        place = self._placed(where, "table")
-        if place is None or isinstance(place, SequenceRow):
-            raise InvalidInputError("a column of a table is an array, not a table")
-        return self._files.table(*place)
+        return self._files.table(*self._in_file(where, "table")[1:])
 
-    def _placed(self, where: Where, family: str) -> Place | None:
+    def sparse(self, where: Where) -> LeasedSparse:
+        """Open the sparse array of a node; as `array`."""
+        return self._files.sparse(*self._in_file(where, "sparse")[1:])
+
+    def awkward(self, where: Where) -> LeasedAwkward:
+        """Open the awkward array of a node; as `array`."""
+        return self._files.awkward(*self._in_file(where, "awkward")[1:])
+
+    def array_or_sparse(self, where: Where) -> LeasedArray | LeasedSparse:
+        """Open the array of a node, an ordinary or a sparse one; as `array`."""
+        place = self._placed(where, "array", "sparse")
+        if isinstance(place, InFile) and place.family == "sparse":
+            return self._files.sparse(*place[1:])
+        return self._array(where, place)
+
+    def _array(self, where: Where, place: Place | None) -> LeasedArray:
+        if place is None:
+            return self._column_array(self._row(where))
+        return (
+            self._files.sequence(place) if isinstance(place, SequenceRow) else self._files.array(*place[1:])
+        )
+
+    def _in_file(self, where: Where, family: str) -> InFile:
+        place = self._placed(where, family)
+        if isinstance(place, InFile):
+            return place
+        raise InvalidInputError(f"a column of a table is of family array, not {family}")
+
+    def _placed(self, where: Where, *families: str) -> Place | None:
         """Return where the data of a node is: looked up once for a path; None for a column of a table."""
         if isinstance(where, NodeRow):
-            return self._place(where, family)
-        return self._known.get((family, tuple(where)), lambda: self._place(self.node(where), family))
+            return self._place(where, families)
+        return self._known.get((families, tuple(where)), lambda: self._place(self.node(where), families))
 
-    def _place(self, row: NodeRow, family: str) -> Place | None:
-        if self.is_column(row) and family == "array":
+    def _place(self, row: NodeRow, families: tuple[str, ...]) -> Place | None:
+        if self.is_column(row):
             return None
-        sequence = self.database.frames.of_node(row.id) if row.family == family == "array" else None
+        sequence = self.database.frames.of_node(row.id) if row.family == "array" in families else None
         if sequence is not None:
             return sequence
-        source, asset = self._own_file(row, family)
-        return asset, source.mimetype or "", json.loads(source.parameters)
+        source, asset = self._own_file(row, families)
+        return InFile(row.family, asset, source.mimetype or "", json.loads(source.parameters))
 
     def _column_array(self, row: NodeRow) -> LeasedArray:
         table = self.table(self.database.nodes.get(row.parent))
@@ -289,11 +320,11 @@ class Catalog:
             stack.pop_all()
             return array
 
-    def _own_file(self, row: NodeRow, family: str) -> tuple[SourceRow, AssetRow]:
+    def _own_file(self, row: NodeRow, families: tuple[str, ...]) -> tuple[SourceRow, AssetRow]:
         """Return the data source of a node, and the file it is in."""
-        if row.family != family:
+        if row.family not in families:
             raise InvalidInputError(
-                f"{'/'.join(self.path_of(row))!r} is of family {row.family}, not {family}"
+                f"{'/'.join(self.path_of(row))!r} is of family {row.family}, not {' or '.join(families)}"
             )
         for source in self.database.nodes.sources([row.id]).get(row.id, []):
             for asset in source.assets:

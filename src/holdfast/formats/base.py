@@ -18,8 +18,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from holdfast.errors import InvalidTypeError, NotFoundError
+from holdfast.formats.awkward import AwkwardReader
 from holdfast.formats.slicing import Index, Selection, slabs
 from holdfast.formats.source import Extent, Source
+from holdfast.formats.sparse import SparseReader
 from holdfast.formats.structures import ArrayStructure, Family, TableStructure
 from holdfast.formats.tables import Table
 from holdfast.types import PathLike
@@ -68,7 +70,7 @@ class Described:
     ----------
     key : str
         Name among its siblings; empty for the file itself.
-    family : "array", "table", "container" or "bytes"
+    family : "array", "table", "container", "sparse", "awkward" or "bytes"
         Kind of structure.
     metadata : dict
         JSON values only.
@@ -219,6 +221,26 @@ class OpenFile(ABC):
             The file holds no such table.
         """
         raise NotFoundError(f"{self} holds no table")
+
+    def sparse(self, parameters: Mapping[str, Any]) -> SparseReader:
+        """Return the sparse array that `parameters` of a `Described` name.
+
+        Raises
+        ------
+        NotFoundError
+            The file holds no such array.
+        """
+        raise NotFoundError(f"{self} holds no sparse array")
+
+    def awkward(self, parameters: Mapping[str, Any]) -> AwkwardReader:
+        """Return the awkward array that `parameters` of a `Described` name.
+
+        Raises
+        ------
+        NotFoundError
+            The file holds no such array.
+        """
+        raise NotFoundError(f"{self} holds no awkward array")
 
     @abstractmethod
     def close(self) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ast
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from holdfast.formats.source import Source
 from holdfast.formats.structures import ArrayStructure, packed
 from holdfast.types import PathLike
 
-__all__ = ["NPY", "NpyFile", "NpyFormat"]
+__all__ = ["NPY", "Header", "NpyFile", "NpyFormat", "read_header"]
 
 _MAGIC = b"\x93NUMPY"
+_PREFIX_BYTES = 12
 _MAX_HEADER_BYTES = 64 << 10
 _MAX_AXES = 64
 _MAX_DEPTH = 32
@@ -107,41 +109,74 @@ class NpyFile(OpenFile):
 
 
 def _array(source: Source) -> RawArray:
-    offset, text = _header(source)
-    dtype, is_fortran, shape = _parse(text, source.name)
+    header = read_header(source.read, source.size, source.name)
+    structure = ArrayStructure.build(header.dtype, header.shape)
+    return RawArray(
+        structure, [Segment(source, header.offset, structure.nbytes)], is_fortran=header.is_fortran
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the head of npy data says: where the elements start, their type, order and shape."""
+
+    offset: int
+    dtype: np.dtype
+    is_fortran: bool
+    shape: tuple[int, ...]
+
+
+def read_header(read: Callable[[int, int], memoryview], size: int, name: str) -> Header:
+    """Read the head of npy data, which may be a file or lie inside one.
+
+    Parameters
+    ----------
+    read : callable
+        Takes an offset and a number of bytes, counted from the start of the data.
+    size : int
+        Size of the data in bytes.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    UnreadableError
+        A damaged header, pickled objects, or less data than the header says.
+    """
+    offset, text = _header(read, size, name)
+    dtype, is_fortran, shape = _parse(text, name)
     if dtype.subdtype is not None:
         dtype, inner = dtype.subdtype
         shape = (*shape, *inner)
     if dtype.hasobject:
-        raise UnreadableError(f"{source.name} holds pickled Python objects, which are never loaded")
+        raise UnreadableError(f"{name} holds pickled Python objects, which are never loaded")
     if packed(dtype) != dtype:
-        raise UnreadableError(f"{source.name} has gaps between the fields of its elements; save it packed")
+        raise UnreadableError(f"{name} has gaps between the fields of its elements; save it packed")
     needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if needed > source.size - offset:
+    if needed > size - offset:
         raise UnreadableError(
-            f"{source.name} claims {needed} bytes of data and has {source.size - offset}: it is truncated"
+            f"{name} claims {needed} bytes of data and has {size - offset}: it is truncated"
         )
-    structure = ArrayStructure.build(dtype, shape)
-    return RawArray(structure, [Segment(source, offset, needed)], is_fortran=is_fortran)
+    return Header(offset, dtype, is_fortran, shape)
 
 
-def _header(source: Source) -> tuple[int, str]:
+def _header(read: Callable[[int, int], memoryview], size: int, name: str) -> tuple[int, str]:
     """Return where the data starts and the header's text."""
-    head = source.head()
+    head = bytes(read(0, min(size, _PREFIX_BYTES)))
     if not head.startswith(_MAGIC) or len(head) < 10:
-        raise UnreadableError(f"{source.name} is no npy file")
+        raise UnreadableError(f"{name} is no npy file")
     version = head[6]
     if version not in (1, 2, 3):
-        raise UnreadableError(f"{source.name} has npy version {version}; versions 1 to 3 are known")
+        raise UnreadableError(f"{name} has npy version {version}; versions 1 to 3 are known")
     start = 10 if version == 1 else 12
     length = int(struct.unpack_from("<H" if version == 1 else "<I", head.ljust(12, b"\0"), 8)[0])
-    if length > _MAX_HEADER_BYTES or start + length > source.size:
-        raise UnreadableError(f"{source.name} has an impossible header of {length} bytes")
-    text = bytes(source.read(start, length))
+    if length > _MAX_HEADER_BYTES or start + length > size:
+        raise UnreadableError(f"{name} has an impossible header of {length} bytes")
+    text = bytes(read(start, length))
     try:
         return start + length, text.decode("utf-8" if version == 3 else "latin-1")
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{source.name} has a damaged header") from error
+        raise UnreadableError(f"{name} has a damaged header") from error
 
 
 def _parse(text: str, path: str) -> tuple[np.dtype, bool, tuple[int, ...]]:

@@ -38,6 +38,7 @@ _BUILT_IN = (
     "holdfast.formats.hdf5:HDF5",
     "holdfast.formats.netcdf:NETCDF",
     "holdfast.formats.npy:NPY",
+    "holdfast.formats.npz:NPZ",
     "holdfast.formats.csv:CSV",
     "holdfast.formats.json:JSON",
 )

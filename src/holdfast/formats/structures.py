@@ -37,7 +37,7 @@ __all__ = [
     "whole_chunks",
 ]
 
-Family = Literal["array", "table", "container", "bytes"]
+Family = Literal["array", "table", "container", "sparse", "awkward", "bytes"]
 Endianness = Literal["big", "little", "not_applicable"]
 
 _ENDIANNESS: dict[str, Endianness] = {

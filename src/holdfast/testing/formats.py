@@ -22,9 +22,11 @@ import numpy as np
 import pytest
 
 from holdfast.errors import ChangedError, HashError, HoldfastError, InvalidInputError, UnreadableError
+from holdfast.formats.awkward import AwkwardStructure, buffers_of
 from holdfast.formats.base import ArrayReader, Described, Format, OpenFile, TableReader
 from holdfast.formats.registry import detect, get_format
 from holdfast.formats.source import Source
+from holdfast.formats.sparse import SparseStructure
 from holdfast.formats.structures import ArrayStructure, TableStructure
 from holdfast.formats.tables import Table
 from holdfast.hashing import BlockDigests, hash_blocks
@@ -48,6 +50,10 @@ class Sample:
         Every array that must be found.
     tables : list of (parameters, Table)
         Every table that must be found.
+    sparse : list of (parameters, ndarray)
+        Every sparse array that must be found, with its zeros.
+    awkward : list of (parameters, dict of str to bytes)
+        Every awkward array that must be found, by its buffers.
     is_text : bool
         A part of a file may be a whole file too, so that only digests tell that something is missing.
     takes_anything : bool
@@ -58,8 +64,15 @@ class Sample:
     path: Path
     arrays: list[tuple[dict[str, Any], np.ndarray]] = field(default_factory=list)
     tables: list[tuple[dict[str, Any], Table]] = field(default_factory=list)
+    sparse: list[tuple[dict[str, Any], np.ndarray]] = field(default_factory=list)
+    awkward: list[tuple[dict[str, Any], dict[str, bytes]]] = field(default_factory=list)
     is_text: bool = False
     takes_anything: bool = False
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether there is anything in it that is read by opening it."""
+        return bool(self.arrays or self.tables or self.sparse or self.awkward)
 
 
 class FormatTests:
@@ -80,6 +93,12 @@ class FormatTests:
         for parameters, array in sample.arrays:
             structure = ArrayStructure.from_json(found[_frozen(parameters)].structure or {})
             assert (structure.shape, structure.dtype) == (array.shape, array.dtype)
+        for parameters, dense in sample.sparse:
+            sparse = SparseStructure.from_json(found[_frozen(parameters)].structure or {})
+            assert (sparse.shape, sparse.dtype) == (dense.shape, dense.dtype)
+        for parameters, buffers in sample.awkward:
+            awkward = AwkwardStructure.from_json(found[_frozen(parameters)].structure or {})
+            assert {buffer.key for buffer in buffers_of(awkward.form)} == set(buffers)
         tables = [node for node in found.values() if node.family == "table"]
         assert [TableStructure.from_json(node.structure or {}).columns for node in tables] == [
             table.columns for _, table in sample.tables
@@ -121,6 +140,15 @@ class FormatTests:
                 reader.read(columns=["no such column"])
             with pytest.raises(IndexError):
                 reader.read(partition=7)
+
+    def test_sparse_arrays_are_read_whole_and_sliced_as_numpy_slices(self, sample: Sample) -> None:
+        if sample.sparse:
+            with sample.format.open(Source(sample.path)) as opened:
+                for parameters, dense in sample.sparse:
+                    reader = opened.sparse(parameters)
+                    for index in indexes(dense.ndim):
+                        if _fits(index, dense.shape):
+                            assert np.array_equal(reader.read(index).to_dense(), dense[index])
 
     def test_a_truncated_file_is_an_error_or_reads_right(self, sample: Sample, tmp_path: Path) -> None:
         whole = sample.path.read_bytes()
@@ -175,12 +203,12 @@ class FormatTests:
             for _ in range(5):
                 _compare(sample, opened)
 
-        if sample.arrays or sample.tables:
+        if sample.is_opened:
             with sample.format.open(Source(sample.path)) as opened, ThreadPoolExecutor(4) as pool:
                 list(pool.map(read, [opened] * 4))
 
     def test_closing_twice_is_no_error(self, sample: Sample) -> None:
-        if sample.arrays or sample.tables:
+        if sample.is_opened:
             opened = sample.format.open(Source(sample.path))
             opened.close()
             opened.close()
@@ -250,7 +278,7 @@ def _read_all(
         sample.format.describe(source)
         for _ in source.pieces() if digests is not None else ():
             continue
-    if sample.arrays or sample.tables:
+    if sample.is_opened:
         with sample.format.open(Source(path, digests=digests)) as opened:
             _compare(sample, opened, compare=compare)
 
@@ -262,6 +290,11 @@ def _compare(sample: Sample, opened: OpenFile, *, compare: bool = True) -> None:
             _same(found, array)
     for parameters, table in sample.tables:
         assert opened.table(parameters).read() == table or not compare
+    for parameters, dense in sample.sparse:
+        assert np.array_equal(opened.sparse(parameters).read().to_dense(), dense) or not compare
+    for parameters, buffers in sample.awkward:
+        read = opened.awkward(parameters).buffers()
+        assert {name: buffer.tobytes() for name, buffer in read.items()} == buffers or not compare
 
 
 def _same(found: np.ndarray, expected: np.ndarray) -> None:

@@ -55,7 +55,7 @@ def canned():
         ),
         "box/a": item("box/a", "array", structure=structure(DATA), metadata={"n": 1}),
         "point": item("point", "array", structure=structure(np.array(3.5))),
-        "odd": item("odd", "awkward"),
+        "odd": item("odd", "ragged"),
         "lies": {"id": "lies", "attributes": {"ancestors": []}},
     }
     nodes |= {f"n{number:04}": item(f"n{number:04}", "container") for number in range(700)}
@@ -281,7 +281,7 @@ def test_tab_completes_keys(client):
 
 
 def test_a_family_that_is_not_known_is_still_a_node(client):
-    assert client["odd"].structure_family == "awkward"
+    assert client["odd"].structure_family == "ragged"
     assert repr(client["odd"]) == "<Node 'odd'>"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 
+import awkward
 import h5py
 import numpy as np
 import pytest
+import scipy.sparse
 
-from catalog_arrays import ARRAYS
+from catalog_arrays import ARRAYS, HITS, MATRIX
 from holdfast.catalog import index
 from holdfast.catalog.routes import routes
 from holdfast.catalog.tree import Catalog
@@ -41,6 +43,12 @@ def fill(top):
     (box / "sub" / "n.json").write_text('{"color": "blue", "n": 5, "nested": {"t": 1.5}, "tags": ["u", "v"]}')
     (box / "sub" / "m.json").write_text('{"color": "red", "n": 50, "text": "hello world"}')
     (box / "é ü.txt").write_text("text")
+    uneven = top / "uneven"
+    uneven.mkdir()
+    scipy.sparse.save_npz(uneven / "matrix.npz", scipy.sparse.csr_array(MATRIX))
+    with h5py.File(uneven / "events.h5", "w") as file:
+        form, length, _ = awkward.to_buffers(awkward.Array(HITS), container=file.create_group("hits"))
+        file["hits"].attrs.update({"form": form.to_json(), "length": length, "color": "red"})
     keys = top / "keys"
     keys.mkdir()
     for number in range(320):

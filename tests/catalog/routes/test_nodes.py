@@ -16,6 +16,7 @@ ATTRIBUTES = {
     "metadata",
     "structure",
     "access_tags",
+    "access_blob",
     "sorting",
     "data_sources",
 }

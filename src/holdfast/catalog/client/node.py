@@ -27,8 +27,10 @@ __all__ = ["BytesNode", "Node", "Spec", "make_node"]
 _HOME = "holdfast.catalog.client"
 _FAMILIES = {
     "array": ("array", "ArrayNode"),
+    "awkward": ("awkward", "AwkwardNode"),
     "bytes": ("node", "BytesNode"),
     "container": ("container", "Container"),
+    "sparse": ("sparse", "SparseNode"),
     "table": ("table", "TableNode"),
 }
 
@@ -184,7 +186,11 @@ class Node:
         if not wanted:
             raise InvalidInputError(f"{path!s} has no suffix; say the format, for example format='csv'")
         query = [("format", wanted), *self._export_query(options)]
-        export(self.session, f"{self.structure_family}/full", self.path, query, path)
+        export(self.session, self._export_route, self.path, query, path)
+
+    @property
+    def _export_route(self) -> str:
+        return f"{self.structure_family}/full"
 
     def _export_query(self, options: dict[str, Any]) -> Pairs:
         """Return what the options ask for; each family knows its own."""

@@ -11,13 +11,16 @@ from holdfast.catalog.routes.about import AboutRoutes
 from holdfast.catalog.routes.answers import About, AssetListing, Distinct, Manifest, Node, NodePage
 from holdfast.catalog.routes.arrays import ARRAY_TYPES, ArrayRoutes
 from holdfast.catalog.routes.assets import AssetRoutes
+from holdfast.catalog.routes.awkward import AWKWARD_TYPES, BUFFERS_TYPES, AwkwardRoutes
 from holdfast.catalog.routes.containers import DATASET_TYPES, ContainerRoutes
 from holdfast.catalog.routes.nodes import NodeRoutes, search_lane
 from holdfast.catalog.routes.params import (
     ArrayParams,
     AssetParams,
     AssetsParams,
+    AwkwardParams,
     BlockParams,
+    BuffersParams,
     ContainerParams,
     DistinctParams,
     ManifestParams,
@@ -180,7 +183,24 @@ def _data_routes(catalog: Catalog) -> Iterable[Route]:
     yield _data(
         "GET", "/array/block/{path:path}", arrays.block, BlockParams, ARRAY_TYPES, "One block of an array"
     )
+    awkward = AwkwardRoutes(catalog)
+    yield _data(
+        "GET",
+        "/awkward/full/{path:path}",
+        awkward.full,
+        AwkwardParams,
+        AWKWARD_TYPES,
+        "A whole awkward array",
+    )
     for method in ("GET", "POST"):
+        yield _data(
+            method,
+            "/awkward/buffers/{path:path}",
+            awkward.buffers,
+            BuffersParams,
+            BUFFERS_TYPES,
+            "Buffers of an awkward array",
+        )
         yield _data(
             method,
             "/table/partition/{path:path}",

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.routes.arrays import ARRAY_ALIASES, ARRAY_TYPES
+from holdfast.catalog.routes.awkward import AWKWARD_ALIASES, AWKWARD_TYPES
 from holdfast.catalog.routes.containers import CONTAINER_ALIASES, CONTAINER_TYPES
+from holdfast.catalog.routes.sparse import SPARSE_ALIASES, SPARSE_TYPES
 from holdfast.catalog.routes.tables import TABLE_ALIASES, TABLE_TYPES
 from holdfast.http.reply import Reply, json_reply
 from holdfast.http.request import Request
@@ -25,8 +27,20 @@ __all__ = ["TILED_VERSION", "AboutRoutes"]
 TILED_VERSION = "0.2.20"
 """The release of Tiled whose API this is; its clients leave fields out for older ones."""
 
-_FORMATS = {"array": ARRAY_TYPES, "table": TABLE_TYPES, "container": CONTAINER_TYPES}
-_ALIASES = {"array": ARRAY_ALIASES, "table": TABLE_ALIASES, "container": CONTAINER_ALIASES}
+_FORMATS = {
+    "array": ARRAY_TYPES,
+    "table": TABLE_TYPES,
+    "container": CONTAINER_TYPES,
+    "sparse": SPARSE_TYPES,
+    "awkward": AWKWARD_TYPES,
+}
+_ALIASES = {
+    "array": ARRAY_ALIASES,
+    "table": TABLE_ALIASES,
+    "container": CONTAINER_ALIASES,
+    "sparse": SPARSE_ALIASES,
+    "awkward": AWKWARD_ALIASES,
+}
 
 
 class AboutRoutes:

@@ -82,6 +82,7 @@ class Attributes(Struct):
     metadata: dict[str, Any] | None = None
     structure: dict[str, Any] | None = None
     access_tags: list[str] | None = None
+    access_blob: dict[str, Any] | None = None
     sorting: list[Sorting] | None = None
     data_sources: list[DataSource] | None = None
 

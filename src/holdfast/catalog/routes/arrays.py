@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holdfast.catalog.leases import LeasedSparse
 from holdfast.catalog.routes import bodies
 from holdfast.catalog.routes.nodes import node_path
 from holdfast.catalog.routes.params import ArrayParams, BlockParams, parse_shape
+from holdfast.catalog.routes.sparse import sparse_reply
 from holdfast.catalog.routes.stored import StoredFiles
 from holdfast.errors import InvalidInputError
 from holdfast.formats.slicing import Selection, block_index, parse_slice
@@ -27,6 +29,8 @@ from holdfast.http.request import Request
 if TYPE_CHECKING:
     from holdfast.catalog.leases import LeasedArray
     from holdfast.catalog.tree import Catalog
+    from holdfast.formats.sparse import SparseStructure
+    from holdfast.formats.structures import ArrayStructure
 
 __all__ = ["ARRAY_ALIASES", "ARRAY_TYPES", "ArrayRoutes"]
 
@@ -57,16 +61,15 @@ class ArrayRoutes:
         """Answer a slice of an array, or all of it."""
         params = request.params(ArrayParams)
         return self._answer(
-            request, params, lambda reader: Selection.of(parse_slice(params.slice), reader.structure.shape)
+            request, params, lambda structure: Selection.of(parse_slice(params.slice), structure.shape)
         )
 
     def block(self, request: Request) -> Reply:
         """Answer one block of an array, or a slice of it."""
         params = request.params(BlockParams)
 
-        def select(reader: LeasedArray) -> Selection:
+        def select(structure: ArrayStructure | SparseStructure) -> Selection:
             """Select a part of the block."""
-            structure = reader.structure
             whole = Selection.of(block_index(structure.chunks, _numbers(params.block)), structure.shape)
             return _within(whole, Selection.of(parse_slice(params.slice), whole.shape))
 
@@ -76,14 +79,17 @@ class ArrayRoutes:
         self,
         request: Request,
         params: ArrayParams | BlockParams,
-        select: Callable[[LeasedArray], Selection],
+        select: Callable[[ArrayStructure | SparseStructure], Selection],
     ) -> Reply:
-        media_type = negotiate(request, ARRAY_TYPES, ARRAY_ALIASES)
         path = node_path(request)
         with ExitStack() as stack:
-            reader = stack.enter_context(self._catalog.array(path))
-            selection = select(reader)
+            reader = self._catalog.array_or_sparse(path)
+            stack.callback(reader.close)
+            selection = select(reader.structure)
             _check_shape(params.expected_shape, selection)
+            if isinstance(reader, LeasedSparse):
+                return sparse_reply(request, reader, selection, params.filename or path[-1])
+            media_type = negotiate(request, ARRAY_TYPES, ARRAY_ALIASES)
             if media_type == OCTETS:
                 reply = self._octets(request, reader, selection, params.filename)
             else:

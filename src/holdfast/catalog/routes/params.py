@@ -21,7 +21,9 @@ __all__ = [
     "ArrayParams",
     "AssetParams",
     "AssetsParams",
+    "AwkwardParams",
     "BlockParams",
+    "BuffersParams",
     "ContainerParams",
     "DistinctParams",
     "FieldName",
@@ -111,6 +113,21 @@ class BlockParams(Struct):
     block: Annotated[str, Meta(description="The number of the block along each axis, such as 0,1")]
     slice: Slice = ""
     expected_shape: str | None = None
+    format: Format | None = None
+    filename: str | None = None
+
+
+class BuffersParams(Struct):
+    """Parameters of ``/awkward/buffers``."""
+
+    form_key: list[str] = []
+    format: Format | None = None
+    filename: str | None = None
+
+
+class AwkwardParams(Struct):
+    """Parameters of ``/awkward/full``."""
+
     format: Format | None = None
     filename: str | None = None
 

@@ -131,6 +131,7 @@ class Wire:
             f',"metadata":{self._metadata(row)}'
             f',"structure":{self._structure(row, is_container)}'
             f',"access_tags":{_when("access_tags" in self.fields, "[]")}'
+            f',"access_blob":{_when("access_tags" in self.fields, "{}")}'
             f',"sorting":{_when(is_container and "sorting" in self.fields, _SORTING)}'
             f',"data_sources":{self._data_sources(row)}}}'
             f',"links":{self._links(row, path) if self.links else "null"},"meta":null}}'
@@ -162,7 +163,7 @@ class Wire:
                 f',"search":"{root}/search/{path}","search_deep":"{root}/search-deep/{path}"'
                 f',"full":"{root}/container/full/{path}"'
             )
-        elif row.family == "array":
+        elif row.family in ("array", "sparse"):
             count = len(msgspec.json.decode(row.structure or '{"shape":[]}', type=_Shape).shape)
             places = ",".join(f"{{{axis}}}" for axis in range(count))
             links += f',"full":"{root}/array/full/{path}","block":"{root}/array/block/{path}?block={places}"'
@@ -171,6 +172,8 @@ class Wire:
                 f',"full":"{root}/table/full/{path}"'
                 f',"partition":"{root}/table/partition/{path}?partition={{index}}"'
             )
+        elif row.family == "awkward":
+            links += f',"buffers":"{root}/awkward/buffers/{path}","full":"{root}/awkward/full/{path}"'
         return f"{{{links}}}"
 
 

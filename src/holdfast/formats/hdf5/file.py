@@ -13,10 +13,13 @@ from typing import Any
 from h5py import h5d
 
 from holdfast.errors import NotFoundError
+from holdfast.formats.awkward import AwkwardReader
 from holdfast.formats.base import ArrayReader, OpenFile
 from holdfast.formats.hdf5.arrays import open_array
+from holdfast.formats.hdf5.families import open_awkward, open_sparse
 from holdfast.formats.hdf5.links import FileSet
 from holdfast.formats.source import Source
+from holdfast.formats.sparse import SparseReader
 
 __all__ = ["Hdf5File"]
 
@@ -57,6 +60,16 @@ class Hdf5File(OpenFile):
                     self._arrays.popitem(last=False)
             self._arrays.move_to_end(path)
             return found
+
+    def sparse(self, parameters: Mapping[str, Any]) -> SparseReader:
+        """Return the sparse array that the group under ``parameters["dataset"]`` stands for."""
+        with self._lock:
+            return open_sparse(self._files, self._files.find(str(parameters.get("dataset", ""))))
+
+    def awkward(self, parameters: Mapping[str, Any]) -> AwkwardReader:
+        """Return the awkward array that ``parameters["dataset"]`` stands for."""
+        with self._lock:
+            return open_awkward(self._files, self._files.find(str(parameters.get("dataset", ""))))
 
     def _open(self, path: str) -> ArrayReader:
         place = self._files.find(path)

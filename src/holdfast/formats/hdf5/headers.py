@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import numpy as np
 from h5py import h5a, h5d
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, UnreadableError
 from holdfast.formats.hdf5.links import Place, hdf5_errors
 from holdfast.formats.hdf5.types import convert, fitting
 from holdfast.formats.metadata import Metadata, clean_text
@@ -78,12 +79,23 @@ class Stored:
             layout = created.get_layout()
             chunks = created.get_chunk() if layout == h5d.CHUNKED else None
             is_external = layout == h5d.CONTIGUOUS and created.get_external_count() > 0
+            _check_lists(place, dtype)
             return cls(dtype, inner, dataset.shape, layout, chunks, is_external)
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether the data lies in other data sets or files."""
         return self.is_external or self.layout == h5d.VIRTUAL
+
+
+def _check_lists(place: Place, dtype: np.dtype) -> None:
+    """Refuse lists of numbers of another byte order: h5py 3.16 gives their bytes without turning them."""
+    kind = h5py.check_vlen_dtype(dtype)
+    if isinstance(kind, np.dtype) and not kind.isnative:
+        raise UnreadableError(
+            f"{place.opened.name}: lists of {kind} have another byte order than this machine, which h5py "
+            "reads wrongly; write them in this machine's order"
+        )
 
 
 def attributes(place: Place) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from holdfast.errors import HoldfastError, InvalidInputError
 from holdfast.formats.base import Described, Description, Linked
 from holdfast.formats.datasets import mark_dataset
 from holdfast.formats.hdf5.arrays import open_array, read_one, structure_of
+from holdfast.formats.hdf5.families import list_structure, mark_family
 from holdfast.formats.hdf5.headers import Stored, attributes, text_attribute
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
 from holdfast.formats.hdf5.scales import PHANTOM, axis_names
@@ -98,6 +99,7 @@ class _Walk:
                 node.children.append(child)
         self._open_groups.pop()
         mark_dataset(node)
+        mark_family(node, self._files, place)
         return node
 
     def _child(self, parent: Place, name: bytes, path: tuple[str, ...]) -> Described | None:
@@ -139,7 +141,11 @@ class _Walk:
             stored = Stored.of(place)
             if stored.is_elsewhere:
                 find_sources(self._files, place)
-            structure = structure_of(place, stored, axis_names(place))
+            dims = axis_names(place)
+            lists = None if dims else list_structure(stored)
+            if lists is not None:
+                return Described(key, "awkward", metadata, lists.to_json(), parameters=_parameters(path))
+            structure = structure_of(place, stored, dims)
         except HoldfastError as error:
             return _broken(key, path, error, metadata)
         names = enum_names(stored.dtype)
