@@ -22,11 +22,12 @@ class LoopDisk:
     """A mounted file system whose power can be cut."""
 
     def __init__(self, place: Path, kind: str, size_mb: int) -> None:
-        self.image, self.path, self.kind = place / "image", place / "mount", kind
+        name, *options = kind.split()
+        self.image, self.path, self.kind = place / "image", place / "mount", name
         self.path.mkdir(parents=True)
         with open(self.image, "wb") as file:
-            file.truncate(max(size_mb, 320 if kind == "xfs" else 16) << 20)
-        _run(f"mkfs.{kind}", "-q", str(self.image))
+            file.truncate(max(size_mb, 320 if name == "xfs" else 16) << 20)
+        _run(f"mkfs.{name}", "-q", *options, str(self.image))
         self._mount()
 
     def _mount(self) -> None:
@@ -55,8 +56,11 @@ class LoopDisk:
 
 @contextmanager
 def loop_disk(place: Path, kind: str = "ext4", size_mb: int = 32) -> Iterator[LoopDisk]:
-    """Make and mount a file system in a file below `place`; skip where that cannot be done."""
-    need_mounts(kind)
+    """Make and mount a file system in a file below `place`; skip where that cannot be done.
+
+    Options of its maker may follow its name.
+    """
+    need_mounts(kind.split()[0])
     disk = LoopDisk(place, kind, size_mb)
     try:
         yield disk

@@ -14,10 +14,10 @@ __all__ = ["CALLS", "Point", "fail_everywhere", "kill_everywhere", "points", "ru
 
 CALLS = tuple(
     """
-    open openat creat close write pwrite64 writev pwritev read pread64 lseek fsync fdatasync sync_file_range
-    rename renameat renameat2 link linkat unlink unlinkat mkdir mkdirat rmdir symlink symlinkat truncate
-    ftruncate fallocate chmod fchmod fchmodat chown fchown fchownat setxattr fsetxattr utimensat flock fcntl
-    copy_file_range sendfile statfs
+    open openat creat close write pwrite64 writev pwritev read pread64 lseek fsync fdatasync syncfs
+    sync_file_range rename renameat renameat2 link linkat unlink unlinkat mkdir mkdirat rmdir
+    symlink symlinkat truncate ftruncate fallocate chmod fchmod fchmodat chown fchown fchownat
+    setxattr fsetxattr utimensat flock fcntl copy_file_range sendfile statfs
     """.split()
 )
 """The calls between which what lies on a disk, or a lock, can differ."""

@@ -24,6 +24,9 @@ archive.add_file('S0', 'P', directory / 'first', md5=False)
 """
 ADD = Operation("archive.add_file('S1', 'Prod0', directory / 'source', 'sub/name'); ack('added')", IMPORT)
 TREE = Operation("archive.add_tree('S1', 'Prod0', directory / 'tree'); ack('added')", IMPORT)
+FOREST = Operation("archive.add_tree('S1', 'Prod0', directory / 'forest'); ack('added')", IMPORT)
+FOREST_NAMES = {f"f{number:02}" for number in range(20)}
+DISKS = ["ext4", "xfs", "ext4 -O fast_commit"]
 
 
 @pytest.fixture
@@ -35,6 +38,9 @@ def make(tmp_path):
         (directory / "tree" / "sub").mkdir(parents=True)
         for name in ("a", "b", "sub/c"):
             (directory / "tree" / name).write_bytes(name.encode())
+        (directory / "forest").mkdir()
+        for name in FOREST_NAMES:
+            (directory / "forest" / name).write_bytes(name.encode())
         Archive.create(directory / "store", "Test").close()
         return directory
 
@@ -76,6 +82,20 @@ def test_killed_tree_is_there_as_a_whole_or_not_at_all(make):
     assert kill_everywhere(TREE, make, verify, calls) >= 20
 
 
+def test_killed_tree_of_many_files_is_there_as_a_whole_or_not_at_all(make):
+    def verify(directory, outcome):
+        check_sound(directory, [FOREST_NAMES] if outcome.acks else [FOREST_NAMES, set()])
+
+    assert kill_everywhere(FOREST, make, verify, ["syncfs", "fsync", "fdatasync", "pwrite64", "mkdir"]) >= 10
+
+
+def test_failed_sync_of_many_files_leaves_no_trace(make):
+    def verify(directory, outcome):
+        check_sound(directory, [FOREST_NAMES] if outcome.acks else [FOREST_NAMES, set()])
+
+    assert fail_everywhere(FOREST, make, verify, ["syncfs", "fsync", "fdatasync"]) >= 3
+
+
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_failed_call_is_an_error_and_leaves_no_trace(make, error):
     def verify(directory, outcome):
@@ -86,7 +106,7 @@ def test_failed_call_is_an_error_and_leaves_no_trace(make, error):
 
 
 @pytest.mark.parametrize("flush_journal", [False, True])
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", DISKS)
 def test_power_cut_keeps_what_was_acknowledged(tmp_path, kind, flush_journal):
     operation = Operation(
         """
@@ -112,6 +132,39 @@ def test_power_cut_keeps_what_was_acknowledged(tmp_path, kind, flush_journal):
 
     with loop_disk(tmp_path, kind) as disk:
         for acks in (1, 5, 40):
+            cut_power(disk, operation, verify, acks=acks, flush_journal=flush_journal)
+
+
+@pytest.mark.parametrize("flush_journal", [False, True])
+@pytest.mark.parametrize("kind", DISKS)
+def test_power_cut_keeps_the_trees_that_were_acknowledged(tmp_path, kind, flush_journal):
+    operation = Operation(
+        """
+        tree = directory / 'tree'
+        tree.mkdir()
+        for number in range(10_000):
+            for each in range(20):
+                (tree / f'f{each}').write_bytes(b'%d %d' % (number, each))
+            archive.add_tree('S1', f'P{number}', tree)
+            ack(number)
+        """,
+        "from holdfast.archive import Archive; archive = Archive.create(directory / 'store', 'Test')",
+    )
+
+    def verify(directory, outcome):
+        with Archive(directory / "store") as archive:
+            for number in outcome.acks:
+                assert len(archive.entries("S1", f"P{number}")) == 20
+            for entry in archive.entries():
+                number, each = entry.place.production[1:], entry.place.name[1:]
+                assert Path(archive.fetch_uuid(entry.uuid)).read_text() == f"{number} {each}"
+            (directory / "next").write_bytes(b"next")
+            archive.add_file("S9", "P", directory / "next")
+            report = archive.check()
+            assert report.ok, str(report)
+
+    with loop_disk(tmp_path, kind) as disk:
+        for acks in (1, 4, 12):
             cut_power(disk, operation, verify, acks=acks, flush_journal=flush_journal)
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from holdfast.errors import BusyError, NotFoundError, ReadOnlyError
-from holdfast.files import Lock, lock
+from holdfast.files import Lock, SharedLock, lock
 
 
 @pytest.fixture(params=["directory", "file"])
@@ -132,3 +132,35 @@ def test_lock_file_that_cannot_be_made_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ReadOnlyError, match="lock"):
         lock(tmp_path / "lock")
+
+
+def test_shared_lock_is_held_from_its_first_thread_to_its_last(place):
+    shared = SharedLock(place)
+    with shared:
+        with shared, lock(place, shared=True, timeout_s=0), pytest.raises(BusyError):
+            lock(place, timeout_s=0)
+        with pytest.raises(BusyError):
+            lock(place, timeout_s=0)
+    lock(place, timeout_s=0).release()
+    with shared, pytest.raises(BusyError):
+        lock(place, timeout_s=0)
+    shared.close()
+    lock(place, timeout_s=0).release()
+
+
+def test_forked_child_takes_a_shared_lock_anew(place):
+    shared = SharedLock(place)
+    with shared:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with shared, pytest.raises(BusyError):
+                    lock(place, timeout_s=0)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        with pytest.raises(BusyError):  # the child's end did not end ours
+            lock(place, timeout_s=0)
+    shared.close()

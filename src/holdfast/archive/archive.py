@@ -325,13 +325,15 @@ def _made_root(path: str) -> bool:
 
 
 def _told(row: EntryRow, head: str) -> dict[str, Any]:
-    entry = Entry.of_row(row)
+    digests = {"blake3": row.blake3, "sha256": row.sha256}
+    if row.md5 is not None:
+        digests["md5"] = row.md5
     return {
         "file": row.name,
         "uuid": row.uuid,
-        "hash": entry.main_digest.hex,
+        "hash": row.md5 or row.sha256,
         "size": row.size,
-        "digests": {name: digest.hex for name, digest in entry.digests.items()},
+        "digests": digests,
         "head": f"sha256:{head}",
     }
 

@@ -16,7 +16,7 @@ from holdfast import files, queries
 from holdfast.archive.contract import Archive, Verify
 from holdfast.archive.entries import Entry, Place, check_uuid
 from holdfast.archive.expecting import check_expected, expected_digests
-from holdfast.archive.sources import Source, opened, tree
+from holdfast.archive.sources import Source, tree
 from holdfast.config import state_directory
 from holdfast.database.archive import LogRow
 from holdfast.errors import (
@@ -186,11 +186,10 @@ class RemoteArchive(Archive):
         place = Place.of(
             event, production, os.path.basename(os.fspath(file)) if new_name is None else new_name
         )
-        with opened(file) as source:
+        with Source(file) as source:
             origin = os.path.abspath(source.path)
             if source.size <= _WHOLE_BYTES:
-                data = source.file.read(source.size + 1)
-                source.check_unchanged(len(data))
+                data = source.read()
                 params = {"md5": "true" if md5 else "false", "origin": origin}
                 answer = self._connection.upload(
                     "PUT", f"/files/{place.path}", data, params, digest=hash_bytes(data)
@@ -215,7 +214,7 @@ class RemoteArchive(Archive):
         wanted = []
         for name, path in tree(directory):
             place = Place.of(event, production, name)
-            with opened(path) as source:
+            with Source(path) as source:
                 wanted.append((place, self._send(source, progress), os.path.abspath(path)))
         return self._register(wanted, md5) if wanted else []
 
@@ -243,7 +242,8 @@ class RemoteArchive(Archive):
 
     def _send(self, source: Source, progress: Callable[[int], object] | None) -> Digest:
         """Send a file in parts, each verified by the receiver, from where it says."""
-        digest = hash_stream(source.file, progress=source.check_length)["blake3"]
+        with source.stream() as stream:
+            digest = hash_stream(stream, progress=source.check_length)["blake3"]
         source.check_unchanged(source.size)
         path, tries = f"/uploads/{digest.hex}", 0
         offset = int(self._connection.get_json(path)["offset"])
@@ -266,7 +266,7 @@ class RemoteArchive(Archive):
         return digest
 
     def _send_part(self, source: Source, path: str, offset: int) -> int:
-        data = os.pread(source.file.fileno(), _PART_BYTES, offset)
+        data = source.read_at(offset, _PART_BYTES)
         answer = self._connection.upload("PUT", path, data, {"offset": str(offset)}, digest=hash_bytes(data))
         return int(answer["offset"])
 

@@ -1,7 +1,7 @@
 """Own what may be added: regular files that do not change while they are read.
 
 >>> import tempfile
->>> with tempfile.NamedTemporaryFile() as file, opened(file.name) as source:
+>>> with tempfile.NamedTemporaryFile() as file, Source(file.name) as source:
 ...     source.size
 0
 """
@@ -12,15 +12,14 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from holdfast.errors import ChangedError, InvalidInputError, NotFoundError
 from holdfast.files import os_errors
 from holdfast.types import PathLike
 
-__all__ = ["Source", "opened", "tree"]
+__all__ = ["Source", "tree"]
 
 _KINDS = {
     stat.S_IFDIR: "a directory; add its files with add_tree",
@@ -31,26 +30,67 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Source:
-    """A file that is being added.
+    """A regular file that is being added, a link to it followed; a context manager.
 
     Parameters
     ----------
+    path : path
+        Where it lies.
+
+    Attributes
+    ----------
     path : str
         Where it lies.
-    file : binary file
-        Open at its start.
     size : int
-        Bytes.
-    state : tuple
-        What changes when somebody writes to it.
+        Bytes, when it was opened.
+
+    Raises
+    ------
+    NotFoundError
+        There is none, or a link leads nowhere.
+    InvalidInputError
+        It is a directory or a special file.
+    ReadOnlyError
+        It may not be read.
     """
 
-    path: str
-    file: BinaryIO
-    size: int
-    state: tuple[int, ...]
+    __slots__ = ("_descriptor", "_state", "path", "size")
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = os.fspath(path)
+        if not self.path or "\0" in self.path:
+            raise InvalidInputError(f"{self.path!r} is not the path of a file; name a file to add")
+        self._descriptor = _descriptor(self.path)
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(self._descriptor)
+            raise InvalidInputError(f"cannot add {self.path}: it is {_KINDS[stat.S_IFMT(found.st_mode)]}")
+        self.size, self._state = found.st_size, _state(found)
+
+    def read(self) -> bytes:
+        """Return all of it, for what is small; `ChangedError` as from `check_unchanged`."""
+        pieces: list[bytes] = []
+        missing = self.size + 1
+        with os_errors(self.path, "read"):
+            while missing > 1 or not pieces:
+                piece = os.read(self._descriptor, missing)
+                pieces.append(piece)
+                missing -= len(piece)
+                if not piece:
+                    break
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.check_unchanged(len(content))
+        return content
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from some offset, fewer at its end."""
+        with os_errors(self.path, "read"):
+            return os.pread(self._descriptor, size, offset)
+
+    def stream(self) -> BinaryIO:
+        """Return it as a stream from its start, closed with it."""
+        return open(self._descriptor, "rb", buffering=0, closefd=False)
 
     def check_unchanged(self, copied: int) -> None:
         """Make sure that what was copied is one state of the file.
@@ -66,8 +106,8 @@ class Source:
             Somebody wrote to it, or replaced it, meanwhile.
         """
         with os_errors(self.path, "look at"):
-            now, named = os.fstat(self.file.fileno()), os.stat(self.path)
-        if _state(now) != self.state or copied != self.size or not os.path.samestat(now, named):
+            now, named = os.fstat(self._descriptor), os.stat(self.path)
+        if _state(now) != self._state or copied != self.size or not os.path.samestat(now, named):
             raise self._changed()
 
     def check_length(self, copied: int) -> None:
@@ -78,40 +118,13 @@ class Source:
     def _changed(self) -> ChangedError:
         return ChangedError(f"{self.path} changed while it was added; add it again when it is finished")
 
+    def __enter__(self) -> Self:
+        return self
 
-@contextmanager
-def opened(path: PathLike) -> Iterator[Source]:
-    """Open a regular file, a link followed.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-
-    Yields
-    ------
-    Source
-        The open file.
-
-    Raises
-    ------
-    NotFoundError
-        There is none, or a link leads nowhere.
-    InvalidInputError
-        It is a directory or a special file.
-    ReadOnlyError
-        It may not be read.
-    """
-    text = os.fspath(path)
-    if not text or "\0" in text:
-        raise InvalidInputError(f"{text!r} is not the path of a file; name a file to add")
-    descriptor = _descriptor(text)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise InvalidInputError(f"cannot add {text}: it is {_KINDS[stat.S_IFMT(found.st_mode)]}")
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        yield Source(text, file, found.st_size, _state(found))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
 
 
 def _descriptor(path: str) -> int:

@@ -17,29 +17,13 @@ from holdfast import files
 from holdfast.archive.aside import set_aside
 from holdfast.archive.manifest import FOLDER, OWN
 from holdfast.errors import BusyError, NotFoundError
-from holdfast.files import Lock
+from holdfast.files import Lock, SharedLock
 
-__all__ = ["Writer", "adding", "alone", "collect", "is_interrupted", "left_behind"]
+__all__ = ["Writer", "alone", "collect", "is_interrupted", "left_behind"]
 
 _MARKS = "writers"
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
 _UP = re.compile(r"(\.\./)*\Z")
-
-
-def adding(root: str) -> Lock:
-    """Return a lock that many adds share, and that `alone` waits for.
-
-    Parameters
-    ----------
-    root : str
-        The archive.
-
-    Returns
-    -------
-    Lock
-        Held.
-    """
-    return files.lock(os.path.join(root, FOLDER), shared=True)
 
 
 def alone(root: str, timeout_s: float) -> Lock:
@@ -54,11 +38,16 @@ class Writer:
     ----------
     root : str
         The archive.
+
+    Attributes
+    ----------
+    adding : SharedLock
+        What its adds hold; many processes at once, and `alone` waits for them.
     """
 
     def __init__(self, root: str) -> None:
+        self.adding = SharedLock(os.path.join(root, FOLDER))
         self._folder = os.path.join(root, FOLDER, _MARKS)
-        self._root = root
         self._held: Lock | None = None
 
     @property
@@ -72,7 +61,7 @@ class Writer:
             return
         files.make_directories(self._folder)
         path = os.path.join(self._folder, secrets.token_hex(8))
-        with adding(self._root):
+        with self.adding:
             files.write_atomic(path, b"", replace=False)
             self._held = files.lock(path, create=False)
 
@@ -82,6 +71,7 @@ class Writer:
             with contextlib.suppress(NotFoundError):
                 files.remove(self._held.path, missing_ok=True, durability="os")
             self._held.release()
+        self.adding.close()
 
 
 def is_interrupted(root: str) -> bool:

@@ -33,7 +33,7 @@ CREATE TABLE log (
     at TEXT NOT NULL,
     action TEXT NOT NULL,
     body TEXT NOT NULL,
-    hash TEXT NOT NULL UNIQUE
+    hash TEXT NOT NULL
 );
 CREATE TABLE entries (
     seq INTEGER NOT NULL REFERENCES log (seq),
@@ -50,7 +50,7 @@ CREATE TABLE entries (
     who TEXT NOT NULL,
     PRIMARY KEY (event, production, name)
 ) WITHOUT ROWID;
-CREATE INDEX entries_by_content ON entries (blake3);
+CREATE INDEX entries_by_content ON entries (blake3, seq);
 CREATE TRIGGER log_is_never_changed BEFORE UPDATE ON log
 BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER log_is_never_cut BEFORE DELETE ON log
@@ -63,7 +63,11 @@ BEGIN SELECT RAISE(ABORT, 'entries are write-once'); END;
 
 SCHEMA = Schema("holdfast-archive", (_TABLES,))
 
+_encoded = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _COLUMNS = "event, production, name, uuid, size, blake3, sha256, md5, added_at, origin, who"
+_INSERT_LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?)"
+_INSERT_ENTRY = f"INSERT INTO entries (seq, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
+_LAST = "SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1"
 
 
 class EntryRow(NamedTuple):
@@ -198,7 +202,16 @@ class ManifestDatabase:
 
     def by_content(self, blake3: str, size: int) -> list[EntryRow]:
         """Return the latest entries that have the same bytes, three at most."""
-        return self._all("WHERE blake3 = ? AND size = ? ORDER BY seq DESC LIMIT 3", (blake3, size))
+        # The index has them in this order: that there are many costs nothing.
+        latest = self._all("WHERE blake3 = ? ORDER BY seq DESC LIMIT 3", (blake3,))
+        return [row for row in latest if row.size == size]
+
+    def listed(self) -> list[tuple[str, str, str, str, str]]:
+        """Return the names, the hash for the original and the uuid of all entries, sorted."""
+        return self._file.all(
+            "SELECT event, production, name, coalesce(md5, sha256), uuid FROM entries "
+            "ORDER BY event, production, name"
+        )
 
     def entries(self, event: str | None = None, production: str | None = None) -> list[EntryRow]:
         """Return the entries of an event or production, or all, sorted by their names."""
@@ -210,8 +223,7 @@ class ManifestDatabase:
 
     def count(self) -> int:
         """Return the number of entries."""
-        with self._file.lease() as connection:
-            return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
+        return int(self._file.one("SELECT count(*) FROM entries", ())[0])
 
     def add(self, rows: Sequence[EntryRow], action: str = "add", who: str | None = None) -> list[str]:
         """Record entries, all or none, each with a row of the log.
@@ -239,7 +251,7 @@ class ManifestDatabase:
 
     def note(self, action: str, facts: dict[str, Json]) -> str:
         """Log an action that adds no entry, such as a repair; return the head after it."""
-        return self._file.write(lambda connection: _log(connection, action, facts)[1])
+        return self._file.write(lambda connection: _log(connection, action, facts))
 
     def log(self) -> list[LogRow]:
         """Return the rows of the log, in order."""
@@ -254,8 +266,7 @@ class ManifestDatabase:
 
     def head(self) -> str:
         """Return the hash of the last row of the log."""
-        with self._file.lease() as connection:
-            return str(connection.execute("SELECT hash FROM log ORDER BY seq DESC LIMIT 1").fetchone()[0])
+        return str(self._file.one(_LAST, ())[1])
 
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process."""
@@ -270,9 +281,8 @@ class ManifestDatabase:
         return found[0] if found else None
 
     def _all(self, tail: str, values: Sequence[Any]) -> list[EntryRow]:
-        with self._file.lease() as connection:
-            found: Iterable[Any] = connection.execute(f"SELECT {_COLUMNS} FROM entries {tail}", values)
-            return list(map(EntryRow._make, found))
+        found = self._file.all(f"SELECT {_COLUMNS} FROM entries {tail}", tuple(values))
+        return list(map(EntryRow._make, found))
 
 
 def _log_rows(connection: sqlite3.Connection) -> list[LogRow]:
@@ -283,30 +293,36 @@ def _log_rows(connection: sqlite3.Connection) -> list[LogRow]:
 def _insert(
     connection: sqlite3.Connection, rows: Iterable[EntryRow], action: str, who: str | None
 ) -> list[str]:
-    marks = ", ".join("?" * (len(EntryRow._fields) + 1))
-    heads = []
-    for row in rows:
+    last, head = _last(connection)
+    logged, entered = [], []
+    for number, row in enumerate(rows, last + 1):
         facts = row._asdict()
         if who is not None and who != row.who:
             facts["by"] = who
-        number, head = _log(connection, action, facts)
-        heads.append(head)
-        connection.execute(f"INSERT INTO entries (seq, {_COLUMNS}) VALUES ({marks})", (number, *row))
-    return heads
+        said = _logged(number, head, action, facts)
+        head = said.hash
+        logged.append(said)
+        entered.append((number, *row))
+    connection.executemany(_INSERT_LOG, logged)
+    connection.executemany(_INSERT_ENTRY, entered)
+    return [said.hash for said in logged]
 
 
-def _log(connection: sqlite3.Connection, action: str, facts: dict[str, Json]) -> tuple[int, str]:
+def _log(connection: sqlite3.Connection, action: str, facts: dict[str, Json]) -> str:
     number, before = _last(connection)
+    said = _logged(number + 1, before, action, facts)
+    connection.execute(_INSERT_LOG, said)
+    return said.hash
+
+
+def _logged(number: int, before: str, action: str, facts: dict[str, Json]) -> LogRow:
     at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    said = {"seq": number + 1, "at": at, "action": action, **facts}
-    body = json.dumps(said, ensure_ascii=True, separators=(",", ":"))
-    digest = chained(before, body)
-    connection.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?)", (number + 1, at, action, body, digest))
-    return number + 1, digest
+    body = _encoded({"seq": number, "at": at, "action": action, **facts})
+    return LogRow(number, at, action, body, chained(before, body))
 
 
 def _last(connection: sqlite3.Connection) -> tuple[int, str]:
-    row = connection.execute("SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1").fetchone()
+    row = connection.execute(_LAST).fetchone()
     return (0, GENESIS) if row is None else (int(row[0]), str(row[1]))
 
 

@@ -10,8 +10,9 @@ come here.
 from holdfast.files.atomic import AtomicWriter, open_atomic, write_atomic
 from holdfast.files.durability import flush, flush_later, sync_directory, sync_file, sync_tree
 from holdfast.files.faults import os_errors
+from holdfast.files.fresh import SyncPoint, create_new, sync_new
 from holdfast.files.leftovers import is_temporary, sweep
-from holdfast.files.locks import KeptLock, Lock, lock
+from holdfast.files.locks import KeptLock, Lock, SharedLock, lock
 from holdfast.files.modes import is_sealed, seal
 from holdfast.files.publishing import (
     build_directory,
@@ -39,9 +40,12 @@ __all__ = [
     "FileSystem",
     "KeptLock",
     "Lock",
+    "SharedLock",
+    "SyncPoint",
     "boot_id",
     "build_directory",
     "choose_writer",
+    "create_new",
     "declare_file_system",
     "exchange",
     "file_system",
@@ -65,6 +69,7 @@ __all__ = [
     "symlink_new",
     "sync_directory",
     "sync_file",
+    "sync_new",
     "sync_tree",
     "write_atomic",
 ]

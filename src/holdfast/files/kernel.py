@@ -1,4 +1,4 @@
-"""Own the system calls that Python does not wrap: ``statfs`` and ``renameat2``.
+"""Own the system calls that Python does not wrap: ``statfs``, ``renameat2`` and ``syncfs``.
 
 It knows no policy.
 
@@ -9,15 +9,26 @@ True
 import ctypes
 import errno
 import os
+import re
 from functools import lru_cache
 
-__all__ = ["NOREPLACE", "EXCHANGE", "renameat2", "replace_unsynced", "statfs_type"]
+__all__ = [
+    "EXCHANGE",
+    "NOREPLACE",
+    "can_syncfs",
+    "renameat2",
+    "replace_unsynced",
+    "statfs_type",
+    "syncfs",
+]
 
 NOREPLACE = 1
 EXCHANGE = 2
 _AT_FDCWD = -100
 # ``struct statfs`` is 120 bytes on 64-bit Linux; its first member is the type, a long.
 _STATFS_BYTES = 256
+# Since 5.8 syncfs tells of pages that were not written, since 5.17 of a failure of the file system itself.
+_SYNCFS_TELLS = (5, 17)
 
 
 @lru_cache(maxsize=1)
@@ -104,3 +115,35 @@ def statfs_type(path: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
     return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=1)
+def can_syncfs() -> bool:
+    """Tell whether this system has a `syncfs` that reports every failure.
+
+    Returns
+    -------
+    bool
+        False on other systems, and on Linux before 5.17: there only ``fsync`` of each file tells the truth.
+    """
+    system = os.uname()
+    release = tuple(int(part) for part in re.findall(r"\d+", system.release)[:2])
+    return system.sysname == "Linux" and release >= _SYNCFS_TELLS and hasattr(_libc(), "syncfs")
+
+
+def syncfs(descriptor: int) -> None:
+    """Wait until all that was written to a file system is on the disk.
+
+    Parameters
+    ----------
+    descriptor : int
+        Anything on it. Errors since it was opened are reported, also those of other files.
+
+    Raises
+    ------
+    OSError
+        Something did not reach the disk; a second call does not say so again.
+    """
+    if _libc().syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -23,12 +23,12 @@ from holdfast.errors import BusyError
 from holdfast.files.faults import os_errors
 from holdfast.types import PathLike
 
-__all__ = ["KeptLock", "Lock", "lock"]
+__all__ = ["KeptLock", "Lock", "SharedLock", "lock"]
 
 _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.02
 _live: "weakref.WeakSet[Lock]" = weakref.WeakSet()
-_kept: "weakref.WeakSet[KeptLock]" = weakref.WeakSet()
+_kept: "weakref.WeakSet[KeptLock | SharedLock]" = weakref.WeakSet()
 
 
 def lock(
@@ -227,6 +227,60 @@ class KeptLock:
 
     def close(self) -> None:
         """Close the file; a later ``with`` block opens it again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class SharedLock:
+    """A lock together with other shared holders that keeps its file open.
+
+    Threads that share the object hold it as one: from the first of them to the last.
+
+    Parameters
+    ----------
+    path : str or path
+        A directory, or a lock file (made if missing, never deleted).
+    """
+
+    __slots__ = ("__weakref__", "_count", "_descriptor", "_threads", "path")
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = os.fspath(path)
+        self._threads = threading.Lock()
+        self._descriptor = -1
+        self._count = 0
+        _kept.add(self)
+
+    def __enter__(self) -> Self:
+        with self._threads:
+            if self._count == 0:
+                with os_errors(self.path, "lock"):
+                    if self._descriptor < 0:
+                        self._descriptor = _opened(self.path, create=True)
+                    fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            self._count += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._threads:
+            self._count = max(0, self._count - 1)  # a child that was forked inside holds nothing
+            if self._count == 0 and self._descriptor >= 0:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _forget(self) -> None:
+        """Start anew in a forked child: what was held there is the parent's."""
+        self._threads = threading.Lock()
+        self._count = 0
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, which ends the lock; a later ``with`` block opens it again."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
