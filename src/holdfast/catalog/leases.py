@@ -14,6 +14,7 @@ import numpy as np
 
 from holdfast.catalog.opened import OpenFiles, Shared
 from holdfast.database import AssetRow
+from holdfast.errors import TooLargeError
 from holdfast.formats.awkward import AwkwardReader, Buffer
 from holdfast.formats.base import ArrayReader, TableReader
 from holdfast.formats.slicing import Index, Selection
@@ -23,6 +24,8 @@ from holdfast.formats.structures import ArrayStructure
 from holdfast.formats.tables import Table
 
 __all__ = ["ColumnArray", "Lease", "LeasedArray", "LeasedAwkward", "LeasedSparse", "LeasedTable"]
+
+_COLUMN_BYTES = 1 << 30
 
 
 class Lease:
@@ -140,6 +143,16 @@ class LeasedTable(_Leased, TableReader):
         """Return columns of the table."""
         return self._reader.read(columns, partition)
 
+    def batches(
+        self, columns: Sequence[str] | None = None, partition: int | None = None, rows: int = 1 << 16
+    ) -> Iterator[Table]:
+        """Give columns of the table in batches of rows, in order."""
+        return self._reader.batches(columns, partition, rows)
+
+    def column(self, name: str) -> ArrayReader:
+        """Return a column as an array; one that cannot be sliced in the file is read whole."""
+        return self._reader.column(name) or ColumnArray(self._reader, name)
+
 
 class LeasedSparse(_Leased, SparseReader):
     """A sparse array of a shared open file.
@@ -198,14 +211,48 @@ class ColumnArray(ArrayReader):
         The table.
     name : str
         The column.
+
+    Raises
+    ------
+    TooLargeError
+        It does not fit into memory as an array of one type.
+
+    Notes
+    -----
+    Text is padded to the longest, absent text is empty; what has no NumPy type becomes text.
     """
 
     def __init__(self, table: TableReader, name: str) -> None:
-        column = table.read([name])[name]
-        self._column = column.astype(np.str_) if column.dtype.kind == "O" else column
+        parts, size = [], 0
+        for batch in table.batches([name]):
+            parts.append(batch)
+            size += batch.nbytes
+            if size > _COLUMN_BYTES:
+                raise _too_large(name)
+        self._column = _fixed(Table.joined(parts)[name], name)
         self.structure = ArrayStructure.from_array(self._column)
         self.is_verified = table.is_verified
 
     def fetch(self, selection: Selection) -> np.ndarray:
         """Return the selected elements."""
         return np.ascontiguousarray(self._column[selection.index])
+
+
+def _fixed(column: np.ndarray, name: str) -> np.ndarray:
+    """Return a column of objects as text of one width."""
+    if column.dtype.kind != "O":
+        return column
+    texts = ["" if value is None else _text(value) for value in column.tolist()]
+    if 4 * max(map(len, texts), default=0) * len(texts) > _COLUMN_BYTES:
+        raise _too_large(name)
+    return np.array(texts, np.str_)
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _too_large(name: str) -> TooLargeError:
+    return TooLargeError(
+        f"column {name!r} takes more than {_COLUMN_BYTES} bytes as an array; read it as a column of the table"
+    )

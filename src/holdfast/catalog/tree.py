@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from holdfast.catalog.known import Known
-from holdfast.catalog.leases import ColumnArray, LeasedArray, LeasedAwkward, LeasedSparse, LeasedTable
+from holdfast.catalog.leases import LeasedArray, LeasedAwkward, LeasedSparse, LeasedTable
 from holdfast.catalog.listing import Entry, children_of, manifest
 from holdfast.catalog.places import Places
 from holdfast.catalog.reading import Files
@@ -230,7 +230,7 @@ class Catalog:
         ):
             return None
         with self.table(table) as reader:
-            structure = ColumnArray(reader, path[-1]).structure
+            structure = reader.column(path[-1]).structure
         text = json.dumps(structure.to_json())
         return table._replace(
             id=0,
@@ -316,7 +316,7 @@ class Catalog:
         table = self.table(self.database.nodes.get(row.parent))
         with ExitStack() as stack:
             stack.callback(table.close)
-            array = LeasedArray(ColumnArray(table, row.key), table.lease, table.asset)
+            array = LeasedArray(table.column(row.key), table.lease, table.asset)
             stack.pop_all()
             return array
 

@@ -198,6 +198,43 @@ class TableReader(ABC):
             There is no such partition.
         """
 
+    def batches(
+        self, columns: Sequence[str] | None = None, partition: int | None = None, rows: int = 1 << 16
+    ) -> Iterator[Table]:
+        """Give columns of the table in batches of rows, in order; a table without rows is one empty batch.
+
+        Parameters
+        ----------
+        columns, partition
+            As `read`.
+        rows : int
+            The most rows of a batch.
+
+        Notes
+        -----
+        Memory holds one partition at a time; a format that can read less at once does so by its own
+        `batches`.
+        """
+        for number in range(self.structure.npartitions) if partition is None else (partition,):
+            table = self.read(columns, number)
+            for start in range(0, max(len(table), 1), rows):
+                yield table[start : start + rows]
+
+    def column(self, name: str) -> ArrayReader | None:
+        """Return a column as an array that is sliced without reading all of it; None where that cannot be.
+
+        Parameters
+        ----------
+        name : str
+            The column.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such column.
+        """
+        return None
+
 
 class OpenFile(ABC):
     """A file that was opened by its format; a context manager, safe across threads."""

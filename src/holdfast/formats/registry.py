@@ -39,6 +39,8 @@ _BUILT_IN = (
     "holdfast.formats.netcdf:NETCDF",
     "holdfast.formats.npy:NPY",
     "holdfast.formats.npz:NPZ",
+    "holdfast.formats.parquet:PARQUET",
+    "holdfast.formats.arrow:ARROW",
     "holdfast.formats.csv:CSV",
     "holdfast.formats.json:JSON",
 )

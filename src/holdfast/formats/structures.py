@@ -345,6 +345,12 @@ class TableStructure:
         """Describe a table by the NumPy types of its columns."""
         return cls(schema_uri(dtypes), tuple(dtypes))
 
+    @classmethod
+    def from_schema(cls, message: bytes, columns: Sequence[str], npartitions: int = 1) -> TableStructure:
+        """Describe a table by its encapsulated Arrow schema message."""
+        uri = URI_PREFIX + base64.b64encode(message).decode("ascii")
+        return cls(uri, tuple(columns), npartitions)
+
     def to_json(self) -> dict[str, Any]:
         """Return the wire form."""
         return {

@@ -1,6 +1,7 @@
 """Tables: columns of equal length, held as arrays, with no library needed.
 
-Owns the value and its conversions; pandas and pyarrow are imported only by the methods that name them.
+Owns the value and its conversions; pandas and pyarrow are imported only by the methods that name them. What
+came from Arrow stays Arrow, with types that NumPy does not know, and becomes an array when it is looked at.
 
 >>> import numpy as np
 >>> table = Table({"x": np.arange(3), "color": np.array(["red", "green", "blue"])})
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from holdfast.errors import InvalidInputError, MissingDependencyError, NotFoundError
+from holdfast.formats.arrowcolumns import from_numpy, import_pyarrow, is_arrow, to_numpy
 from holdfast.formats.structures import TableStructure
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Table:
 
     Parameters
     ----------
-    columns : mapping of str to ndarray of shape (n_rows,)
+    columns : mapping of str to ndarray of shape (n_rows,) or pyarrow.ChunkedArray
         The columns, in order. Text may be an array of ``U`` or of str objects, None where absent.
 
     Raises
@@ -42,11 +44,15 @@ class Table:
         Columns of different lengths, or not one-dimensional.
     """
 
-    __slots__ = ("_columns", "_rows")
+    __slots__ = ("_arrays", "_columns", "_rows")
 
-    def __init__(self, columns: Mapping[str, np.ndarray]) -> None:
-        self._columns = {str(name): np.asarray(column) for name, column in columns.items()}
-        shapes = {column.shape for column in self._columns.values()}
+    def __init__(self, columns: Mapping[str, np.ndarray | pyarrow.ChunkedArray]) -> None:
+        self._columns: dict[str, Any] = {
+            str(name): column if is_arrow(column) else np.asarray(column) for name, column in columns.items()
+        }
+        # What was looked at of Arrow columns.
+        self._arrays: dict[str, np.ndarray] = {}
+        shapes = {(len(column),) if is_arrow(column) else column.shape for column in self._columns.values()}
         if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
             raise InvalidInputError(f"columns of a table have one axis of one length, not {sorted(shapes)}")
         self._rows = next(iter(shapes))[0] if shapes else 0
@@ -59,10 +65,17 @@ class Table:
     @property
     def dtypes(self) -> dict[str, np.dtype]:
         """The types of the columns."""
-        return {name: column.dtype for name, column in self._columns.items()}
+        return {name: self[name].dtype for name in self}
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the columns take, in bytes."""
+        return sum(column.nbytes for column in self._columns.values())
 
     def structure(self) -> TableStructure:
         """Return names and types as a structure."""
+        if any(map(is_arrow, self._columns.values())):
+            return TableStructure.from_schema(bytes(self.to_arrow().schema.serialize()), self.columns)
         return TableStructure.from_dtypes(self.dtypes)
 
     def __len__(self) -> int:
@@ -78,10 +91,18 @@ class Table:
     def __getitem__(self, key: str | slice) -> np.ndarray | Table:
         if isinstance(key, slice):
             return Table({name: column[key] for name, column in self._columns.items()})
+        column = self._column(key)
+        if not is_arrow(column):
+            return np.asarray(column)
+        if key not in self._arrays:
+            self._arrays[key] = to_numpy(column)
+        return self._arrays[key]
+
+    def _column(self, name: str) -> Any:
         try:
-            return self._columns[key]
+            return self._columns[name]
         except KeyError:
-            raise NotFoundError(f"no column {key!r}; there are {', '.join(self._columns)}") from None
+            raise NotFoundError(f"no column {name!r}; there are {', '.join(self._columns)}") from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Table):
@@ -104,11 +125,18 @@ class Table:
         NotFoundError
             There is no such column.
         """
-        return self if columns is None else Table({name: self[name] for name in columns})
+        return self if columns is None else Table({name: self._column(name) for name in columns})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Table]) -> Table:
+        """Return the rows of some tables of the same columns, one behind the other; there is at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls({name: _joined([part._column(name) for part in parts]) for name in parts[0]})
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return rows ready for JSON: NaN as None, bytes and times as text."""
-        values = [[_plain(value) for value in column.tolist()] for column in self._columns.values()]
+        """Return rows ready for JSON: NaN as None, bytes, times and decimals as text."""
+        values = [list(map(_plain, _values(self[name]))) for name in self]
         return [dict(zip(self._columns, row, strict=True)) for row in zip(*values, strict=True)]
 
     def to_csv(self) -> str:
@@ -116,9 +144,7 @@ class Table:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self._columns)
-        writer.writerows(
-            zip(*(map(_cell, column.tolist()) for column in self._columns.values()), strict=True)
-        )
+        writer.writerows(zip(*(map(_cell, _values(self[name])) for name in self), strict=True))
         return out.getvalue()
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -134,10 +160,7 @@ class Table:
         except ImportError as error:
             raise MissingDependencyError("data frames need pandas: pip install 'holdfast[tables]'") from error
         return pandas.DataFrame(
-            {
-                name: column.astype(object) if column.dtype.kind == "U" else column
-                for name, column in self._columns.items()
-            }
+            {name: self[name].astype(object) if self[name].dtype.kind == "U" else self[name] for name in self}
         )
 
     def to_arrow(self) -> pyarrow.Table:
@@ -148,9 +171,8 @@ class Table:
         MissingDependencyError
             pyarrow is not installed.
         """
-        pyarrow = _pyarrow()
-        arrays = [_arrow_array(pyarrow, column) for column in self._columns.values()]
-        return pyarrow.Table.from_arrays(arrays, names=list(self._columns))
+        arrays = [column if is_arrow(column) else from_numpy(column) for column in self._columns.values()]
+        return import_pyarrow().Table.from_arrays(arrays, names=list(self._columns))
 
     def to_ipc(self) -> bytes:
         """Return the bytes of an Arrow IPC file.
@@ -162,14 +184,14 @@ class Table:
         """
         table = self.to_arrow()
         sink = io.BytesIO()
-        with _pyarrow().ipc.new_file(sink, table.schema) as writer:
+        with import_pyarrow().ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue()
 
     @classmethod
     def from_arrow(cls, table: pyarrow.Table) -> Table:
-        """Take the columns of an Arrow table."""
-        return cls({name: _from_arrow(table.column(name)) for name in table.column_names})
+        """Take the columns of an Arrow table as they are."""
+        return cls(dict(zip(table.column_names, table.columns, strict=True)))
 
     @classmethod
     def from_ipc(cls, data: bytes) -> Table:
@@ -182,35 +204,26 @@ class Table:
         InvalidInputError
             The bytes are not such a file.
         """
-        pyarrow = _pyarrow()
+        pyarrow = import_pyarrow()
         try:
             return cls.from_arrow(pyarrow.ipc.open_file(io.BytesIO(data)).read_all())
         except pyarrow.ArrowInvalid as error:
             raise InvalidInputError(f"these bytes are no Arrow file: {error}") from error
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError as error:
-        raise MissingDependencyError("Arrow data needs pyarrow: pip install 'holdfast[tables]'") from error
-    return pyarrow
+def _joined(columns: list[Any]) -> Any:
+    """Join the parts of a column: as Arrow if all are, else as arrays."""
+    if all(map(is_arrow, columns)):
+        chunks = [chunk for column in columns for chunk in column.chunks]
+        return import_pyarrow().chunked_array(chunks, columns[0].type)
+    return np.concatenate([to_numpy(column) if is_arrow(column) else column for column in columns])
 
 
-def _arrow_array(pyarrow: Any, column: np.ndarray) -> Any:
-    if column.dtype.kind in "UO":
-        return pyarrow.array(column.tolist(), type=pyarrow.string())
-    if column.dtype.kind == "S":
-        return pyarrow.array(column.tolist(), type=pyarrow.binary())
-    return pyarrow.array(column.astype(column.dtype.newbyteorder("="), copy=False))
-
-
-def _from_arrow(column: Any) -> np.ndarray:
-    if _pyarrow().types.is_string(column.type) or _pyarrow().types.is_large_string(column.type):
-        values = column.to_pylist()
-        return np.array(values, dtype=object if None in values or not values else str)
-    return np.asarray(column.to_numpy())
+def _values(column: np.ndarray) -> list[Any]:
+    """Return the values of a column as Python has them, times as text."""
+    if column.dtype.kind not in "mM":
+        return list(column.tolist())
+    return [None if text == "NaT" else text for text in column.astype(str).tolist()]
 
 
 def _plain(value: Any) -> Any:
@@ -218,7 +231,15 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, list | tuple | dict):
+        return _plain_nested(value)
     return value if value is None or isinstance(value, str | int | bool) else str(value)
+
+
+def _plain_nested(value: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(below) for key, below in value.items()}
+    return [_plain(below) for below in value]
 
 
 def _cell(value: Any) -> Any:

@@ -7,8 +7,6 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
 from holdfast.catalog.client.array import ArrayNode
 from holdfast.catalog.client.node import Node, make_node
 from holdfast.catalog.client.session import Pairs
@@ -111,7 +109,7 @@ class TableNode(Node):
     def _partitions(self, names: list[str]) -> Table:
         asked: Pairs = [("column", name) for name in names] if len(names) <= _MOST_NAMED else []
         parts = [self._partition(number, asked) for number in range(self._layout.npartitions)]
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return Table.joined(parts)
 
     def _partition(self, number: int, asked: Pairs) -> Table:
         route = self.session.route("table/partition", self.path)
@@ -136,7 +134,3 @@ class TableNode(Node):
 
     def _facts(self) -> dict[str, object]:
         return {"columns": self.columns, **super()._facts()}
-
-
-def _joined(parts: list[Table]) -> Table:
-    return Table({name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns})

@@ -1,0 +1,314 @@
+"""Parquet tables: row groups are partitions, columns are read alone.
+
+Owns what is read of a file and how much of it at once; pyarrow decodes. What a file claims is compared with
+the headers of its pages before anything is unpacked, so that a small file cannot ask for much memory.
+
+References
+----------
+Apache Parquet, ``parquet.thrift``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import MissingDependencyError, TooLargeError, UnreadableError
+from holdfast.formats.arrowcolumns import MAX_ROW_BYTES, import_pyarrow, plain_batches, plain_schema
+from holdfast.formats.arrowtables import ArrowTable, arrow_errors, schema_metadata
+from holdfast.formats.base import Described, Description, Format, OpenFile, TableReader
+from holdfast.formats.parquetpages import PageSizes, sizes
+from holdfast.formats.source import Source, SourceStream
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["PARQUET", "ParquetFile", "ParquetFormat", "ParquetTable"]
+
+_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+_MAX_FOOTER_BYTES = 64 << 20
+_BUFFER_BYTES = 1 << 20
+_BATCH_BYTES = 256 << 20
+# Bytes of an element as it is decoded.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+
+
+class ParquetFormat(Format):
+    """A table in a Parquet file."""
+
+    name = "parquet"
+    media_types = ("application/x-parquet", "application/vnd.apache.parquet")
+    suffixes = (".parquet", ".pq")
+
+    def sniff(self, head: bytes, source: Source) -> bool:
+        """Tell by the magic bytes."""
+        return head.startswith((_MAGIC, _ENCRYPTED))
+
+    def describe(self, source: Source) -> Description:
+        """Return columns, row groups and what the file says of itself.
+
+        Raises
+        ------
+        UnreadableError
+            No Parquet file, a damaged or encrypted one, or one of a type that is not read.
+        """
+        footer = _Footer.of(source)
+        stored = footer.metadata
+        facts = {
+            "rows": stored.num_rows,
+            "row_groups": stored.num_row_groups,
+            "format_version": stored.format_version,
+            "created_by": stored.created_by,
+        }
+        with arrow_errors(source.name):
+            metadata = schema_metadata(footer.stored, facts, stored.metadata or {})
+        structure = ParquetTable(source, footer).structure
+        return Description(Described("", "table", metadata, structure.to_json()), self.media_types[0])
+
+    def open(self, source: Source) -> OpenFile:
+        """Open the table."""
+        with source.closed_on_failure():
+            return ParquetFile(source)
+
+
+class ParquetFile(OpenFile):
+    """An open Parquet file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._table = ParquetTable(source, _Footer.of(source))
+
+    def table(self, parameters: Mapping[str, Any]) -> TableReader:
+        """Return the table."""
+        return self._table
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._source.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A column as it is stored: of which column of the table, how wide (None for text), whether in lists."""
+
+    path: str
+    field: int
+    width: int | None
+    is_nested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    """What stands at the end of a file: its metadata, the schema as it is stored, and the plain one."""
+
+    metadata: Any
+    stored: pyarrow.Schema
+    schema: pyarrow.Schema
+    leaves: list[_Leaf]
+
+    @classmethod
+    def of(cls, source: Source) -> _Footer:
+        _check_end(source)
+        stream = SourceStream(source)
+        with arrow_errors(source.name, stream):
+            opened = _library().ParquetFile(stream)
+            stored = opened.schema_arrow
+            schema = plain_schema(stored, source.name)
+            return cls(opened.metadata, stored, schema, _leaves(opened.metadata, stored, source.name))
+
+
+def _library() -> Any:
+    import_pyarrow()
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError("Parquet needs pyarrow: pip install 'holdfast[tables]'") from error
+    return pyarrow.parquet
+
+
+def _check_end(source: Source) -> None:
+    """Check the last bytes, so that no library is asked to take a footer of any size."""
+    if source.size < 12:
+        raise UnreadableError(f"{source.name} is no Parquet file: it has {source.size} bytes")
+    length, magic = struct.unpack("<I4s", bytes(source.read(source.size - 8, 8)))
+    if magic == _ENCRYPTED:
+        raise UnreadableError(f"{source.name} is encrypted; write it again without encryption")
+    if magic != _MAGIC or length > source.size - 12:
+        raise UnreadableError(f"{source.name} is no whole Parquet file: it does not end as one")
+    if length > _MAX_FOOTER_BYTES:
+        raise UnreadableError(
+            f"{source.name} describes itself in {length} bytes; up to {_MAX_FOOTER_BYTES} are read"
+        )
+
+
+def _leaves(metadata: Any, schema: pyarrow.Schema, what: str) -> list[_Leaf]:
+    """Return the stored columns, in order, with the column of the table that each is a part of."""
+    parts = [(number, part) for number, field in enumerate(schema) for part in _parts(field.type)]
+    if len(parts) != len(metadata.schema):
+        raise UnreadableError(f"{what} has a schema that does not fit its columns")
+    leaves = []
+    for number, (field, part) in enumerate(parts):
+        stored = metadata.schema.column(number)
+        width = _WIDTHS.get(stored.physical_type)
+        if stored.physical_type == "FIXED_LEN_BYTE_ARRAY":
+            width = stored.length
+        if width is not None:
+            width = max(width, _width(part))
+        leaves.append(_Leaf(stored.path, field, width, stored.max_repetition_level > 0))
+    return leaves
+
+
+def _place(came: list[str], names: list[str], position: int) -> int:
+    """Return where a column is among those that came; of a name given twice, both come."""
+    before = names[:position].count(names[position])
+    return [place for place, name in enumerate(came) if name == names[position]][before]
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return the types of the stored columns that a type is spread over."""
+    if isinstance(kind, import_pyarrow().BaseExtensionType):
+        return _parts(kind.storage_type)
+    below = [kind.field(number).type for number in range(kind.num_fields)]
+    return [part for each in below for part in _parts(each)] if below else [kind]
+
+
+def _width(kind: Any) -> int:
+    """Return the bytes of an element in memory; 0 where they differ."""
+    try:
+        return -(-int(kind.bit_width) // 8)
+    except ValueError:
+        return 0
+
+
+class ParquetTable(ArrowTable):
+    """The table of a Parquet file.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    footer : _Footer
+        What stands at its end.
+    """
+
+    def __init__(self, source: Source, footer: _Footer) -> None:
+        super().__init__(
+            source.name, footer.schema, footer.metadata.num_row_groups, is_verified=source.is_verified
+        )
+        self._source, self._footer = source, footer
+        self._sizes: dict[tuple[int, int], PageSizes] = {}
+
+    def lengths(self) -> list[int]:
+        """Return the number of rows of each row group."""
+        return [self._footer.metadata.row_group(group).num_rows for group in range(self._pieces)]
+
+    def is_full(self, position: int) -> bool:
+        """Whether the statistics of every row group count no absent value of a column."""
+        leaves = [number for number, leaf in enumerate(self._footer.leaves) if leaf.field == position]
+        if len(leaves) != 1:
+            return False
+        counts = (self._statistics(group, leaves[0]) for group in range(self._pieces))
+        return not self._schema.field(position).nullable or all(count == 0 for count in counts)
+
+    def _statistics(self, group: int, leaf: int) -> int | None:
+        chunk = self._footer.metadata.row_group(group).column(leaf)
+        if not chunk.num_values:
+            return 0
+        found = chunk.statistics
+        return found.null_count if found is not None and found.has_null_count else None
+
+    def record_batches(self, piece: int, positions: list[int], rows: int) -> Iterator[pyarrow.RecordBatch]:
+        """Yield the rows of a row group; only the chosen columns are read.
+
+        Raises
+        ------
+        UnreadableError
+            It is damaged, or has other rows than it says.
+        TooLargeError
+            It would take more memory than there may be.
+        """
+        stream = SourceStream(self._source)
+        expected, seen = self._footer.metadata.row_group(piece).num_rows, 0
+        with arrow_errors(self._what, stream):
+            for batch in self._decoded(stream, piece, positions, rows):
+                seen += len(batch)
+                schema = import_pyarrow().schema([self._schema.field(position) for position in positions])
+                yield from plain_batches(batch, schema, self._what)
+        if positions and seen != expected:
+            raise UnreadableError(f"{self._what} has {seen} rows in row group {piece} that says {expected}")
+
+    def _decoded(self, stream: SourceStream, group: int, positions: list[int], rows: int) -> Iterator[Any]:
+        leaves = [number for number, leaf in enumerate(self._footer.leaves) if leaf.field in positions]
+        found = {number: self._measured(group, number) for number in leaves}
+        coded = [
+            self._footer.leaves[number].path for number, size in found.items() if self._is_coded(number, size)
+        ]
+        opened = _library().ParquetFile(
+            stream,
+            metadata=self._footer.metadata,
+            read_dictionary=coded,
+            buffer_size=_BUFFER_BYTES,
+            pre_buffer=False,
+        )
+        names = self._footer.stored.names
+        asked = list(dict.fromkeys(names[position] for position in sorted(positions)))
+        size = min(rows, self._rows_at_once(group, found))
+        for batch in opened.iter_batches(size, row_groups=[group], columns=asked, use_threads=False):
+            yield batch.select([_place(batch.schema.names, names, position) for position in positions])
+
+    def _measured(self, group: int, leaf: int) -> PageSizes:
+        """Return the sizes of the pages of a chunk; looked at once."""
+        if (group, leaf) not in self._sizes:
+            chunk = self._footer.metadata.row_group(group).column(leaf)
+            if not chunk.num_values:
+                return PageSizes(0, 0, 0, has_dictionary=False, is_delta=False)
+            if chunk.file_path:
+                raise UnreadableError(
+                    f"{self._what} keeps its data in another file, {chunk.file_path[:80]!r}"
+                )
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+                start = min(start, chunk.dictionary_page_offset)
+            stop = start + chunk.total_compressed_size
+            if not 0 < start <= stop <= self._source.size:
+                raise UnreadableError(f"{self._what} is no whole file: a column lies outside of it")
+            self._sizes[group, leaf] = sizes(self._source, start, stop, chunk.num_values)
+        return self._sizes[group, leaf]
+
+    def _is_coded(self, leaf: int, size: PageSizes) -> bool:
+        """Whether a column of text is best read as numbers into its dictionary, which take little memory."""
+        return self._footer.leaves[leaf].width is None and size.has_dictionary and not size.is_delta
+
+    def _rows_at_once(self, group: int, found: dict[int, PageSizes]) -> int:
+        """Return how many rows fit into memory, whatever the values that the pages hold."""
+        count = max(self._footer.metadata.row_group(group).num_rows, 1)
+        whole = row = 0
+        for number, size in found.items():
+            leaf = self._footer.leaves[number]
+            total = self._total(number, size)
+            if leaf.is_nested and total > MAX_ROW_BYTES:
+                raise TooLargeError(
+                    f"{self._what} has up to {total} bytes of {leaf.path} in a row group; write smaller ones"
+                )
+            whole += total
+            row += max(self._widest(number, size, total // count), 1)
+        return count if whole <= _BATCH_BYTES else max(_BATCH_BYTES // row, 1)
+
+    def _total(self, number: int, size: PageSizes) -> int:
+        """Return what a chunk takes in memory at most."""
+        width = self._footer.leaves[number].width
+        if width is not None:
+            return size.values * width
+        return size.values * (size.largest if size.is_delta else 8) + size.unpacked
+
+    def _widest(self, number: int, size: PageSizes, average: int) -> int:
+        """Return what one row of a chunk takes at most; of lists, whose chunks are small, on average."""
+        leaf = self._footer.leaves[number]
+        if leaf.is_nested:
+            return average
+        return leaf.width or (8 if self._is_coded(number, size) else size.largest)
+
+
+PARQUET = ParquetFormat()
