@@ -36,7 +36,7 @@ T = TypeVar("T")
 _PAUSE_S = 5.0
 
 
-class SqliteFile:
+class SqliteFile(LookUps):
     """Use one SQLite file from any number of threads and processes.
 
     Parameters
@@ -90,7 +90,10 @@ class SqliteFile:
         self._lock = threading.RLock()
         self._state = threading.Condition(self._lock)
         self._writing = threading.Lock()
-        self._look_ups = LookUps()
+        self._looking = threading.Lock()
+        if self.path == MEMORY:
+            self._looking.acquire()  # its one connection, which is for all, cannot be kept
+        self._kept = None
         self._watching = threading.Lock()
         self._writer_thread: int | None = None
         self._idle: list[sqlite3.Connection] = []
@@ -99,7 +102,7 @@ class SqliteFile:
         self._writer: sqlite3.Connection | None = None
         self._watcher: sqlite3.Connection | None = None
         self._epoch = time.monotonic_ns()
-        self._is_paused = self._holds_writing = self._holds_look_ups = self.is_closed = False
+        self._is_paused = self._holds_writing = self._holds_looking = self.is_closed = False
 
     def _open(self, *, build: bool) -> None:
         connection = opening.connect(self.path, read_only=self.read_only, durability=self.durability)
@@ -142,41 +145,6 @@ class SqliteFile:
             Each statement is its own transaction.
         """
         return Lease(self, begin=False)
-
-    def one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        """Return the first row of one quick statement, or None: the shortest way for single look-ups.
-
-        Parameters
-        ----------
-        statement : str
-            SQL, its own transaction.
-        values : tuple
-            What its question marks stand for.
-
-        Returns
-        -------
-        tuple or None
-            The row.
-        """
-        return self._look_ups.run(self, statement, values, sqlite3.Cursor.fetchone)
-
-    def all(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """Return all rows of one quick statement; see `one`.
-
-        Parameters
-        ----------
-        statement : str
-            SQL, its own transaction.
-        values : tuple
-            What its question marks stand for.
-
-        Returns
-        -------
-        list of tuple
-            The rows.
-        """
-        found: list[Any] = self._look_ups.run(self, statement, values, sqlite3.Cursor.fetchall)
-        return found
 
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process: what a cache compares.
@@ -332,11 +300,9 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close all connections; the last user of the file leaves it without log, as one file."""
-        with self._writing, self._look_ups.held(self), self._lock:
-            if self.is_closed:
-                return
-            self.is_closed = True
+        with self._writing, self._no_look_ups(), self._lock:
             idle, self._idle = self._idle, []
+            self.is_closed = True
             self._close_watcher()
             self._state.notify_all()
         for connection in idle[1:]:
@@ -376,7 +342,7 @@ class SqliteFile:
         """Close what is idle and wait for what is in use by other threads, before a fork."""
         me, deadline = threading.get_ident(), time.monotonic() + _PAUSE_S
         self._holds_writing = self._writer_thread != me and self._writing.acquire(timeout=_PAUSE_S)
-        self._holds_look_ups = self._look_ups.hold(self, _PAUSE_S)
+        self._holds_looking = self._stop_looking(_PAUSE_S)
         self._state.acquire()
         self._is_paused = True
         while any(thread != me for thread in self._leased.values()) and time.monotonic() < deadline:
@@ -393,8 +359,8 @@ class SqliteFile:
         self._is_paused = False
         self._state.notify_all()
         self._state.release()
-        if self._holds_look_ups:
-            self._look_ups.release()
+        if self._holds_looking:
+            self._looking.release()
         if self._holds_writing:
             self._writing.release()
 

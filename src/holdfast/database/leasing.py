@@ -88,67 +88,105 @@ class Lease:
 
 
 class LookUps:
-    """Keep one connection of a pool for single look-ups: to borrow one takes as long as to look something up.
+    """Look up with a connection that is kept out of the pool: to borrow one takes as long as to look up.
 
-    While one thread looks up, others borrow.
+    While one thread looks up, others borrow. The base of what lends connections.
     """
 
-    __slots__ = ("_connection", "_lock")
+    path: str
+    _looking: threading.Lock
+    _kept: sqlite3.Connection | None
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+    def borrow(self) -> sqlite3.Connection:
+        """Take a connection out of the pool."""
+        raise NotImplementedError
 
-    def run(
-        self, file: _Lender, statement: str, values: tuple[Any, ...], fetch: Callable[[sqlite3.Cursor], Any]
-    ) -> Any:
-        """Return what is fetched from one statement, which is its own transaction."""
-        if file.path == MEMORY or not self._lock.acquire(blocking=False):  # memory has one connection for all
-            with Lease(file, begin=False) as connection:
-                return fetch(connection.execute(statement, values))
-        try:
-            if self._connection is None:
-                self._connection = file.borrow()
-            return fetch(self._connection.execute(statement, values))
-        except sqlite3.Error as error:
-            raise translated(error, file.path) from error
-        finally:
-            self._lock.release()
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Put a connection back that `borrow` gave."""
+        raise NotImplementedError
 
-    def hold(self, file: _Lender, timeout_s: float = -1) -> bool:
-        """Let nobody look up in this way until `release`, and give the connection back.
+    def one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
+        """Return the first row of one quick statement, or None: the shortest way for single look-ups.
 
         Parameters
         ----------
-        file : SqliteFile
-            The pool.
+        statement : str
+            SQL, its own transaction.
+        values : tuple
+            What its question marks stand for.
+
+        Returns
+        -------
+        tuple or None
+            The row.
+        """
+        if not self._looking.acquire(False):
+            with Lease(self, begin=False) as connection:
+                return connection.execute(statement, values).fetchone()
+        try:
+            return (self._kept or self._keep()).execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            self._looking.release()
+
+    def all(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """Return all rows of one quick statement; see `one`.
+
+        Parameters
+        ----------
+        statement : str
+            SQL, its own transaction.
+        values : tuple
+            What its question marks stand for.
+
+        Returns
+        -------
+        list of tuple
+            The rows.
+        """
+        if not self._looking.acquire(False):
+            with Lease(self, begin=False) as connection:
+                return connection.execute(statement, values).fetchall()
+        try:
+            return (self._kept or self._keep()).execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            self._looking.release()
+
+    def _keep(self) -> sqlite3.Connection:
+        self._kept = self.borrow()
+        return self._kept
+
+    def _stop_looking(self, timeout_s: float = -1) -> bool:
+        """Give the kept connection back, and keep none until `_looking` is released.
+
+        Parameters
+        ----------
         timeout_s : float
             How long to wait for who looks up just now; for ever by default.
 
         Returns
         -------
         bool
-            False when that took too long.
+            False when that took too long, or nothing is ever kept: then nothing is to be released.
         """
-        if not self._lock.acquire(timeout=timeout_s):
+        if self.path == MEMORY or not self._looking.acquire(timeout=timeout_s):
             return False
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            file.give_back(connection)
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            self.give_back(kept)
         return True
 
-    def release(self) -> None:
-        """Let look-ups go on."""
-        self._lock.release()
-
     @contextmanager
-    def held(self, file: _Lender) -> Iterator[None]:
-        """Hold for a block."""
-        self.hold(file)
+    def _no_look_ups(self) -> Iterator[None]:
+        has_stopped = self._stop_looking()
         try:
             yield
         finally:
-            self.release()
+            if has_stopped:
+                self._looking.release()
 
 
 class Exclusive:

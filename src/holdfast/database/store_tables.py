@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from zlib import crc32
 
 from holdfast.database.connection import SqliteFile
 from holdfast.database.store_filter import Narrowed, indexed, narrowed
@@ -36,7 +36,7 @@ def sealed(key: str, text: str, digest: bytes | None) -> int:
     digest : bytes or None
         The digest of the data.
     """
-    return zlib.crc32(digest or b"", zlib.crc32(f"{key}\0{text}".encode()))
+    return crc32(digest or b"", crc32(f"{key}\0{text}".encode()))
 
 
 def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) -> str:
@@ -58,7 +58,7 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) ->
     HashError
         The entry is damaged.
     """
-    if zlib.crc32(digest or b"", zlib.crc32(f"{key}\0{text}".encode())) != seal:
+    if crc32(digest or b"", crc32(f"{key}\0{text}".encode())) != seal:
         raise HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
     return text
 
@@ -75,24 +75,25 @@ class Reopening:
     def __init__(self, open_file: Callable[[], SqliteFile]) -> None:
         self._open_file = open_file
         self._lock = threading.Lock()
-        self._file: SqliteFile | None = open_file()
+        self.now: SqliteFile | None = open_file()
+        """The database while it is open."""
 
     def __call__(self) -> SqliteFile:
         """Return the database, open."""
-        return self._file or self._opened()
+        return self.now or self._opened()
 
     def _opened(self) -> SqliteFile:
         with self._lock:
-            if self._file is None:
-                self._file = self._open_file()
-            return self._file
+            if self.now is None:
+                self.now = self._open_file()
+            return self.now
 
     def close(self) -> None:
         """Close it; one in memory stays, as nothing else has its contents."""
         with self._lock:
-            if self._file is not None and self._file.path != ":memory:":
-                self._file.close()
-                self._file = None
+            if self.now is not None and self.now.path != ":memory:":
+                self.now.close()
+                self.now = None
 
 
 class Entries:

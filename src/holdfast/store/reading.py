@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BUFFER_BYTES", "ReadableStore"]
 
+
+class _Local(threading.local):
+    """Keep what a thread has open."""
+
+    transaction: Transaction | None = None
+
+
 BUFFER_BYTES = 1048576
 """How many bytes move at a time unless the caller says otherwise."""
 
@@ -44,7 +51,7 @@ class ReadableStore(ABC):
     def __init__(self) -> None:
         self.event_manager = get_event_manager()
         self._connected = False
-        self._local = threading.local()
+        self._local = _Local()
 
     # What a back end gives -----------------------------------------------------------------------------
 
@@ -115,7 +122,7 @@ class ReadableStore(ABC):
 
     @property
     def _transaction(self) -> Transaction | None:
-        return getattr(self._local, "transaction", None)
+        return self._local.transaction
 
     @_transaction.setter
     def _transaction(self, transaction: Transaction | None) -> None:
@@ -145,7 +152,7 @@ class ReadableStore(ABC):
         UnreadableError
             The metadata file is damaged.
         """
-        transaction = self._transaction
+        transaction = self._local.transaction
         if transaction is None or key not in transaction.outcomes:
             return self._find(check_key(key))
         outcome = transaction.outcomes[key]

@@ -29,7 +29,7 @@ from holdfast.store.changes import Content, HeldContent, Incoming, Outcome, miss
 from holdfast.store.matching import Condition
 from holdfast.store.spooling import HELD_BYTES, SpooledContent, SpooledIncoming
 from holdfast.store.survey import blocks_of
-from holdfast.store.value import HeldReader, Reader, Value
+from holdfast.store.value import HeldReader, Value
 from holdfast.types import DURABILITIES, Durability, Json, PathLike
 
 __all__ = ["SQLiteStore"]
@@ -91,30 +91,13 @@ class SQLiteStore(Store):
         row = self._values.find(key)
         if row is None:
             raise missing(key)
-        if row.data is None:
+        text, digest, _, created, modified, data = row
+        if data is None:
             return self._large(key)
-        return self._value(row)
-
-    def _value(self, row: ValueRow, reader: Reader | None = None) -> Value:
-        digests = None
-        if reader is None:
-            data = row.data or b""
-            if blake3(data).digest() != row.digest:
-                expected = Digest("blake3", row.digest.hex())
-                expected.check(hash_bytes(data), f"the data of key {row.key!r:.200}")
-            reader = HeldReader(data)
-        else:
-            digests = BlockDigests(Digest("blake3", row.digest.hex()), row.size, row.blocks or row.digest)
+        if blake3(data).digest() != digest:
+            _tell_damage(key, digest, data)
         return Value(
-            row.key,
-            row.text,
-            row.size,
-            row.modified / 1e9,
-            row.created / 1e9,
-            True,
-            row.digest,
-            reader,
-            digests,
+            key, text, len(data), modified / 1e9, created / 1e9, True, digest, HeldReader(data), None
         )
 
     def _large(self, key: str) -> Value:
@@ -123,14 +106,16 @@ class SQLiteStore(Store):
         if row is None:
             raise missing(key)
         if row.data is not None:
-            return self._value(row)
-        value = self._value(row, reader)
+            return self._find(key)
+        digests = BlockDigests(Digest("blake3", row.digest.hex()), row.size, row.blocks or row.digest)
+        times = row.modified / 1e9, row.created / 1e9
+        value = Value(key, row.text, row.size, *times, True, row.digest, reader, digests)
         if not self._in_memory:
             return value
         # One connection is all there is: it must not stay with a reader.
-        held = value.to_bytes(value.size or 1, lambda done: None)
+        held = HeldReader(value.to_bytes(value.size or 1, lambda done: None))
         reader.close()
-        return self._value(row._replace(data=held))
+        return Value(key, row.text, row.size, *times, True, row.digest, held)
 
     def _text(self, key: str) -> str | None:
         return self._values.text(key)
@@ -207,6 +192,10 @@ class SQLiteStore(Store):
                     Finding("changed", key, error.details.get("expected"), error.details.get("found"))
                 )
         return Report(len(keys), findings)
+
+
+def _tell_damage(key: str, digest: bytes, data: bytes) -> None:
+    Digest("blake3", digest.hex()).check(hash_bytes(data), f"the data of key {key!r:.200}")
 
 
 class _PieceReader:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -41,13 +40,16 @@ class Reader(Protocol):
         ...
 
 
-class HeldReader:
-    """Read bytes in memory."""
+class HeldReader(msgspec.Struct, eq=False, gc=False):
+    """Read bytes in memory.
 
-    __slots__ = ("data",)
+    Parameters
+    ----------
+    data : bytes-like
+        The bytes.
+    """
 
-    def __init__(self, data: Buffer) -> None:
-        self.data = data
+    data: Buffer
 
     def read_into(self, view: memoryview, offset: int) -> int:
         """Fill a view from an offset; less than its length only at the end."""
@@ -170,8 +172,7 @@ class ValueStream(io.RawIOBase):
         return view
 
 
-@dataclass(slots=True, eq=False)
-class Value:
+class Value(msgspec.Struct, eq=False, gc=False):
     """Hold what a store has under a key, as one consistent pair.
 
     Unpacks as the pair ``data, metadata``; ``with value as stream`` closes the stream.
@@ -213,7 +214,9 @@ class Value:
     def data(self) -> Any:
         """The data as one binary stream, the same at each access."""
         if self._stream is None:
-            self._stream = self.range()
+            reader = self.reader
+            is_held = type(reader) is HeldReader and self.digests is None
+            self._stream = io.BytesIO(reader.data) if is_held else self.range()  # type: ignore[attr-defined]  # mypy does not follow is_held
         return self._stream
 
     @property
@@ -319,7 +322,7 @@ class Value:
 
     def with_text(self, text: str) -> Value:
         """Return the same data with other metadata."""
-        return replace(self, text=text, _stream=None)
+        return msgspec.structs.replace(self, text=text, _stream=None)
 
     def __enter__(self) -> Any:
         return self.data
