@@ -264,6 +264,29 @@ def test_look_ups_go_on_in_both_processes_after_a_fork_and_leave_one_file(tmp_pa
     assert os.listdir(tmp_path) == ["t.db"]
 
 
+@pytest.mark.parametrize("use", ["read", "lease"])
+def test_who_reads_while_the_file_is_closed_goes_on_and_leaves_one_file(tmp_path, use):
+    file = SqliteFile(tmp_path / "t.db", FIRST)
+    file.write(put(1))
+    with getattr(file, use)() as first, file.lease() as second:
+        file.close()
+        assert first.execute("SELECT a FROM t").fetchall() == [(1,)]
+        assert second.execute("SELECT a FROM t").fetchall() == [(1,)]
+    assert os.listdir(tmp_path) == ["t.db"]
+
+
+def test_a_fork_while_this_thread_reads_leaves_its_state_to_the_parent(file):
+    file.write(put(1))
+    with file.read() as connection:
+        assert connection.execute("SELECT a FROM t").fetchall() == [(1,)]
+        child = multiprocessing.get_context("fork").Process(target=look_up_and_write, args=(file,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert connection.execute("SELECT a FROM t").fetchall() == [(1,)]
+    assert file.all("SELECT a FROM t") == [(1,), (2,)]
+
+
 def look_up_and_write(file):
     assert file.one("SELECT a FROM t") == (1,)
     file.write(put(2))

@@ -1,4 +1,4 @@
-"""Own how a connection is used: for a while, in a transaction, for one job among several, for look-ups.
+"""Own the three ways in which a connection is used: for a while, in a transaction, for one job among several.
 
 >>> connection = sqlite3.connect(":memory:", isolation_level=None)
 >>> with Exclusive(connection, ":memory:"):
@@ -8,16 +8,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
 from holdfast.database.faults import sqlite_errors, translated
-from holdfast.database.opening import MEMORY
 
-__all__ = ["Exclusive", "Job", "Lease", "LookUps"]
+__all__ = ["Exclusive", "Job", "Lease"]
 
 
 class _Lender(Protocol):
@@ -85,108 +82,6 @@ class Lease:
             self._file.give_back(connection)
         if isinstance(error, sqlite3.Error):
             raise translated(error, self._file.path) from error
-
-
-class LookUps:
-    """Look up with a connection that is kept out of the pool: to borrow one takes as long as to look up.
-
-    While one thread looks up, others borrow. The base of what lends connections.
-    """
-
-    path: str
-    _looking: threading.Lock
-    _kept: sqlite3.Connection | None
-
-    def borrow(self) -> sqlite3.Connection:
-        """Take a connection out of the pool."""
-        raise NotImplementedError
-
-    def give_back(self, connection: sqlite3.Connection) -> None:
-        """Put a connection back that `borrow` gave."""
-        raise NotImplementedError
-
-    def one(self, statement: str, values: tuple[Any, ...] = ()) -> Any:
-        """Return the first row of one quick statement, or None: the shortest way for single look-ups.
-
-        Parameters
-        ----------
-        statement : str
-            SQL, its own transaction.
-        values : tuple
-            What its question marks stand for.
-
-        Returns
-        -------
-        tuple or None
-            The row.
-        """
-        if not self._looking.acquire(False):
-            with Lease(self, begin=False) as connection:
-                return connection.execute(statement, values).fetchone()
-        try:
-            return (self._kept or self._keep()).execute(statement, values).fetchone()
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
-        finally:
-            self._looking.release()
-
-    def all(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """Return all rows of one quick statement; see `one`.
-
-        Parameters
-        ----------
-        statement : str
-            SQL, its own transaction.
-        values : tuple
-            What its question marks stand for.
-
-        Returns
-        -------
-        list of tuple
-            The rows.
-        """
-        if not self._looking.acquire(False):
-            with Lease(self, begin=False) as connection:
-                return connection.execute(statement, values).fetchall()
-        try:
-            return (self._kept or self._keep()).execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
-        finally:
-            self._looking.release()
-
-    def _keep(self) -> sqlite3.Connection:
-        self._kept = self.borrow()
-        return self._kept
-
-    def _stop_looking(self, timeout_s: float = -1) -> bool:
-        """Give the kept connection back, and keep none until `_looking` is released.
-
-        Parameters
-        ----------
-        timeout_s : float
-            How long to wait for who looks up just now; for ever by default.
-
-        Returns
-        -------
-        bool
-            False when that took too long, or nothing is ever kept: then nothing is to be released.
-        """
-        if self.path == MEMORY or not self._looking.acquire(timeout=timeout_s):
-            return False
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            self.give_back(kept)
-        return True
-
-    @contextmanager
-    def _no_look_ups(self) -> Iterator[None]:
-        has_stopped = self._stop_looking()
-        try:
-            yield
-        finally:
-            if has_stopped:
-                self._looking.release()
 
 
 class Exclusive:

@@ -252,8 +252,7 @@ class StoreIndex:
             Each replaces what was known of its key.
         """
         if len(rows) == 1 and self._durability == "os":
-            with self._file().lease() as connection:
-                connection.execute(_UPSERT, _values(rows[0]))
+            self._file().one(_UPSERT, _values(rows[0]))
             return
         with self._file().transaction() as connection:
             connection.executemany(_UPSERT, map(_values, rows))

@@ -17,7 +17,7 @@ from holdfast.database.store_filter import Narrowed, indexed, narrowed
 from holdfast.errors import HashError
 from holdfast.queries import Query
 
-__all__ = ["Entries", "Reopening", "sealed", "unsealed"]
+__all__ = ["Entries", "Reopening", "damaged", "sealed", "unsealed"]
 
 _PAGE = 5000
 _INDEX_FROM = 1000
@@ -59,8 +59,13 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) ->
         The entry is damaged.
     """
     if crc32(digest or b"", crc32(f"{key}\0{text}".encode())) != seal:
-        raise HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
+        raise damaged(key, path)
     return text
+
+
+def damaged(key: str, path: str) -> HashError:
+    """Return the error for an entry that is not as it was written."""
+    return HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
 
 
 class Reopening:
@@ -143,10 +148,11 @@ class Entries:
         )
         last, count = "", _PAGE
         while count == _PAGE:
-            with self.file().lease() as connection:
-                rows = connection.execute(statement, (*test.values, last)).fetchall()
+            rows = self.file().all(statement, (*test.values, last))
             for last, text, digest, seal in rows:
-                yield last, unsealed(last, text, digest, seal, self.file().path)
+                if crc32(digest or b"", crc32(f"{last}\0{text}".encode())) != seal:
+                    raise damaged(last, self.file().path)
+                yield last, text
             count = len(rows)
 
     def keys(self, pattern: str) -> Iterator[str]:
@@ -169,8 +175,7 @@ class Entries:
         )
         last, count = "", _PAGE
         while count == _PAGE:
-            with self.file().lease() as connection:
-                rows = connection.execute(statement, (wide, last)).fetchall()
+            rows = self.file().all(statement, (wide, last))
             for (last,) in rows:
                 yield last
             count = len(rows)

@@ -2,7 +2,7 @@
 
 >>> values = StoreValues(":memory:", "os")
 >>> values.apply([NewValue("k", '{"n":1}', b"data", None, 4, b"d" * 32, None)], now=1)
->>> values.find("k").data
+>>> values.find("k")[5]
 b'data'
 """
 
@@ -236,8 +236,7 @@ class StoreValues:
             The time of the change, nanoseconds since the epoch UTC.
         """
         if self._commits_alone and len(values) == 1 and _is_small(values[0]):
-            with self._file().lease() as connection:
-                connection.execute(_SET, _row_of(values[0], now))
+            self._file().one(_SET, _row_of(values[0], now))
             return
         with self._file().transaction() as connection:
             if all(map(_is_small, values)):

@@ -25,7 +25,7 @@ from holdfast.store.base import Store
 from holdfast.store.changes import Change, Content, Incoming, Outcome
 from holdfast.store.events import StoreModificationEvent
 from holdfast.store.inputs import wrapped
-from holdfast.store.matching import Condition
+from holdfast.store.matching import Condition, Found
 from holdfast.store.spooling import SpooledIncoming
 from holdfast.store.transactions import Transaction, event_of
 from holdfast.store.value import HeldReader, Value
@@ -38,7 +38,7 @@ _TOP = "/_holdfast"
 _BATCH = 100
 _WINDOW_BYTES = 4 << 20
 _PIECE_BYTES = 1 << 20
-_LINE = msgspec.json.Decoder(tuple[str, msgspec.Raw])
+_LINE = msgspec.json.Decoder(tuple[str, dict[str, Any]])
 
 
 class HTTPStore(Store):
@@ -166,7 +166,7 @@ class HTTPStore(Store):
         text = self._connection.get_bytes(f"{_TOP}/facts", {"key": key})
         return None if text == b"null" else text.decode()
 
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
+    def _search(self, condition: Condition) -> Iterator[Found]:
         asked = {
             "where": None if condition.where is None else to_json(condition.where),
             "equal": {name: value for name, value in condition.equal.items() if _is_json(value)},
@@ -175,11 +175,10 @@ class HTTPStore(Store):
         body = msgspec.json.encode(asked)
         with self._connection.open("POST", f"{_TOP}/search", headers=headers, body=body) as answer:
             for line in _lines(answer.arrivals()):
-                key, text = _LINE.decode(line)
-                found = bytes(text).decode()
+                key, metadata = _LINE.decode(line)
                 # Python's equality is wider than JSON's: (1, 2) is no list, and True is 1.
-                if condition.accepts(key, found):
-                    yield key, found
+                if condition.accepts(key, metadata):
+                    yield key, metadata
 
     def _keys(self, pattern: str) -> Iterator[str]:
         with self._connection.open("GET", f"{_TOP}/keys", {"pattern": pattern}) as answer:

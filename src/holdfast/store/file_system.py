@@ -39,7 +39,7 @@ from holdfast.store.base import Store
 from holdfast.store.changes import Content, Incoming, Outcome, missing
 from holdfast.store.checking import check_directory
 from holdfast.store.directory import StoreDirectory
-from holdfast.store.matching import Condition
+from holdfast.store.matching import Condition, Found
 from holdfast.store.names import DATA, METADATA
 from holdfast.store.publishing import Publisher
 from holdfast.store.survey import TRUST_NS, Survey, is_trusted
@@ -270,11 +270,9 @@ class FileSystemStore(Store):
                 return row
         return self._survey.settle(key, base)[0]
 
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
+    def _search(self, condition: Condition) -> Iterator[Found]:
         self._survey.refresh()
-        for key, text in self._index.search(condition.where, condition.equal):
-            if condition.accepts(key, text):
-                yield key, text
+        yield from condition.matching(self._index.search(condition.where, condition.equal))
 
     def _keys(self, pattern: str) -> Iterator[str]:
         self._survey.refresh()

@@ -17,7 +17,7 @@ from holdfast.errors import InvalidInputError
 from holdfast.reports import Report
 from holdfast.store.base import Store
 from holdfast.store.changes import Incoming, Outcome, missing
-from holdfast.store.matching import Condition
+from holdfast.store.matching import Condition, Found
 from holdfast.store.value import Value
 from holdfast.types import Json
 
@@ -84,11 +84,11 @@ class JoinedStore(Store):
     def _has(self, key: str) -> bool:
         return self._home(key) is not None
 
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
+    def _search(self, condition: Condition) -> Iterator[Found]:
         for number, store in enumerate(self.stores):
-            for key, text in store._search_seen(condition):
+            for key, metadata in store._search_seen(condition):
                 if not any(earlier.exists(key) for earlier in self.stores[:number]):
-                    yield key, text
+                    yield key, metadata
 
     def _keys(self, pattern: str) -> Iterator[str]:
         for number, store in enumerate(self.stores):

@@ -2,23 +2,26 @@
 
 It says what matches; how the matches are found quickly is `holdfast.database.store`'s business.
 
->>> condition_of(None, {"n": 1}).accepts("k", '{"n":true}')
+>>> condition_of(None, {"n": 1}).accepts("k", {"n": True})
 True
->>> condition_of({"n": 1}, {}).accepts("k", '{"n":true}')
+>>> condition_of({"n": 1}, {}).accepts("k", {"n": True})
 False
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from holdfast.queries import Query, Subject, from_keywords
 from holdfast.store.value import decoded
 from holdfast.types import Json
 
-__all__ = ["Condition", "condition_of"]
+__all__ = ["Condition", "Found", "condition_of"]
+
+Found: TypeAlias = tuple[str, dict[str, Json]]
+"""A key and its metadata."""
 
 _ABSENT = object()
 
@@ -50,14 +53,33 @@ class Condition:
         """Return the condition for keys that were shortened by a prefix, as it is asked of the whole keys."""
         return Condition(self.where, self.equal, prefix + self.prefix)
 
-    def accepts(self, key: str, text: str) -> bool:
-        """Tell whether metadata, as JSON text, fulfils the condition.
+    def matching(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Found]:
+        """Yield those pairs of a key and its metadata, as JSON text, that fulfil the condition.
+
+        Parameters
+        ----------
+        pairs : iterable of tuple of (str, str)
+            All that may.
+
+        Yields
+        ------
+        tuple of (str, dict)
+            Key and metadata.
+        """
+        is_empty = self.is_empty
+        for key, text in pairs:
+            metadata = decoded(text)
+            if is_empty or self.accepts(key, metadata):
+                yield key, metadata
+
+    def accepts(self, key: str, metadata: dict[str, Json]) -> bool:
+        """Tell whether metadata fulfils the condition.
 
         Parameters
         ----------
         key : str
             The key, for queries that ask about it.
-        text : str
+        metadata : dict
             The metadata.
 
         Returns
@@ -65,10 +87,6 @@ class Condition:
         bool
             True when it does.
         """
-        return self.is_empty or self.accepts_metadata(key, decoded(text))
-
-    def accepts_metadata(self, key: str, metadata: dict[str, Json]) -> bool:
-        """Tell whether metadata fulfils the condition; see `accepts`."""
         for name, value in self.equal.items():
             found = metadata.get(name, _ABSENT)
             if found is _ABSENT or found != value:

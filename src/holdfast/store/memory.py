@@ -17,7 +17,7 @@ from holdfast.hashing import hash_bytes
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
 from holdfast.store.changes import HeldContent, Outcome, missing
-from holdfast.store.matching import Condition
+from holdfast.store.matching import Condition, Found
 from holdfast.store.value import HeldReader, Value, held_value
 
 __all__ = ["MemoryStore"]
@@ -54,10 +54,8 @@ class MemoryStore(Store):
         value = self._values.get(key)
         return None if value is None else value.text
 
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
-        for key, value in list(self._values.items()):
-            if condition.accepts(key, value.text):
-                yield key, value.text
+    def _search(self, condition: Condition) -> Iterator[Found]:
+        return condition.matching([(key, value.text) for key, value in list(self._values.items())])
 
     def _keys(self, pattern: str) -> Iterator[str]:
         return iter(list(self._values))

@@ -19,7 +19,7 @@ from holdfast.store.base import Store
 from holdfast.store.changes import Content, Incoming, Outcome, missing, received
 from holdfast.store.events import StoreProgress
 from holdfast.store.inputs import pieces_of
-from holdfast.store.matching import Condition
+from holdfast.store.matching import Condition, Found
 from holdfast.store.reading import BUFFER_BYTES
 from holdfast.store.value import Value
 from holdfast.types import Json
@@ -111,12 +111,12 @@ class MountedStore(Store):
     def _has(self, key: str) -> bool:
         return self._home(key) is not None
 
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
-        for short, text in self.mount_store._search_seen(condition.below(self.mount_point)):
-            yield self.mount_point + short, text
-        for key, text in self.backing_store._search_seen(condition):
+    def _search(self, condition: Condition) -> Iterator[Found]:
+        for short, metadata in self.mount_store._search_seen(condition.below(self.mount_point)):
+            yield self.mount_point + short, metadata
+        for key, metadata in self.backing_store._search_seen(condition):
             if not self._is_hidden(key):
-                yield key, text
+                yield key, metadata
 
     def _keys(self, pattern: str) -> Iterator[str]:
         for short in self.mount_store.query_keys():

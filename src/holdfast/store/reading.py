@@ -18,7 +18,7 @@ from holdfast.queries import Query
 from holdfast.store.changes import missing
 from holdfast.store.events import StoreProgress, get_event_manager
 from holdfast.store.inputs import chosen, wrapped
-from holdfast.store.matching import Condition, condition_of
+from holdfast.store.matching import Condition, Found, condition_of
 from holdfast.store.names import check_key
 from holdfast.store.value import Value, decoded, held_value
 from holdfast.types import Json, PathLike
@@ -64,8 +64,8 @@ class ReadableStore(ABC):
         """Return the metadata of a checked key as JSON text, or None when there is no such key."""
 
     @abstractmethod
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
-        """Yield the key and the metadata text of every key that fulfils a condition."""
+    def _search(self, condition: Condition) -> Iterator[Found]:
+        """Yield every key that fulfils a condition with its metadata, which the caller may change."""
 
     @abstractmethod
     def _keys(self, pattern: str) -> Iterator[str]:
@@ -368,9 +368,11 @@ class ReadableStore(ABC):
         -----
         A key whose metadata is damaged is left out and reported in the log and by `check`.
         """
-        names = None if select is None else tuple(select)
-        condition = condition_of(where, kwargs)
-        return ((key, chosen(decoded(text), names)) for key, text in self._search_seen(condition))
+        found = self._search_seen(condition_of(where, kwargs))
+        if select is None:
+            return found
+        names = tuple(select)
+        return ((key, chosen(metadata, names)) for key, metadata in found)
 
     def query_keys(self, where: Query | Mapping[str, Json] | object = None, **kwargs: Any) -> Iterator[str]:
         """Return the keys whose metadata fulfils all conditions; see `query`.
@@ -415,18 +417,17 @@ class ReadableStore(ABC):
             return (key for key in self._keys(pattern) if matches(key))
         return (key for key, _ in self._search_seen(condition_of(None, {})) if matches(key))
 
-    def _search_seen(self, condition: Condition) -> Iterator[tuple[str, str]]:
+    def _search_seen(self, condition: Condition) -> Iterator[Found]:
         transaction = self._transaction
         if transaction is None:
             return self._search(condition)
         return self._search_changed(condition, transaction)
 
-    def _search_changed(self, condition: Condition, transaction: Transaction) -> Iterator[tuple[str, str]]:
+    def _search_changed(self, condition: Condition, transaction: Transaction) -> Iterator[Found]:
         changed = dict(transaction.outcomes)
-        yield from ((key, text) for key, text in self._search(condition) if key not in changed)
-        for key, outcome in changed.items():
-            if not outcome.is_removal and condition.accepts(key, outcome.text):
-                yield key, outcome.text
+        yield from (found for found in self._search(condition) if found[0] not in changed)
+        there = [(key, outcome.text) for key, outcome in changed.items() if not outcome.is_removal]
+        yield from condition.matching(there)
 
     # Data out ------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from holdfast.paths import local_path
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
 from holdfast.store.changes import Content, HeldContent, Incoming, Outcome, missing
-from holdfast.store.matching import Condition
+from holdfast.store.matching import Condition, Found
 from holdfast.store.spooling import HELD_BYTES, SpooledContent, SpooledIncoming
 from holdfast.store.survey import blocks_of
 from holdfast.store.value import HeldReader, Value
@@ -120,10 +120,8 @@ class SQLiteStore(Store):
     def _text(self, key: str) -> str | None:
         return self._values.text(key)
 
-    def _search(self, condition: Condition) -> Iterator[tuple[str, str]]:
-        for key, text in self._values.search(condition.where, condition.equal):
-            if condition.accepts(key, text):
-                yield key, text
+    def _search(self, condition: Condition) -> Iterator[Found]:
+        return condition.matching(self._values.search(condition.where, condition.equal))
 
     def _keys(self, pattern: str) -> Iterator[str]:
         return self._values.keys(pattern)

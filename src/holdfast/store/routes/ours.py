@@ -140,7 +140,7 @@ class StoreRoutes:
         asked = request.json(Search)
         where = None if asked.where is None else from_json(asked.where)
         found = self._store(request)._search_seen(Condition(where, asked.equal))
-        lines = (b"[%s,%s]\n" % (msgspec.json.encode(key), text.encode()) for key, text in found)
+        lines = (msgspec.json.encode(pair) + b"\n" for pair in found)
         return Reply(gathered(lines), media_type=_LINES)
 
     def changes(self, request: Request) -> Receiver:
