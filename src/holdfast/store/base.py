@@ -244,7 +244,7 @@ class Store(ReadableStore):
         return received(self._incoming(key, len(data)), (data,), lambda done: None)
 
     def _commit(self, change: Change, *, asks_if_new: bool = False) -> Outcome:
-        transaction = self._transaction
+        transaction = self._local.transaction
         try:
             if transaction is not None:
                 return transaction.add(change, asks_if_new=asks_if_new)

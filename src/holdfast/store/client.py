@@ -124,7 +124,7 @@ class HTTPStore(Store):
 
     def multiget(self, keys: Iterable[str]) -> Iterator[Value]:
         """Return the values of keys, a hundred in a request; see `Store.multiget`."""
-        if self._transaction is not None:
+        if self._local.transaction is not None:
             return super().multiget(keys)
         return self._batches(wrapped(keys))
 
@@ -201,7 +201,7 @@ class HTTPStore(Store):
         return nullcontext()
 
     def _commit(self, change: Change, *, asks_if_new: bool = False) -> Outcome:
-        transaction = self._transaction
+        transaction = self._local.transaction
         if transaction is not None:
             return super()._commit(change)
         told = self._send([change])[0]

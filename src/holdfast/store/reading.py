@@ -118,16 +118,6 @@ class ReadableStore(ABC):
     ) -> None:
         self.disconnect()
 
-    # Transactions of this thread -----------------------------------------------------------------------
-
-    @property
-    def _transaction(self) -> Transaction | None:
-        return self._local.transaction
-
-    @_transaction.setter
-    def _transaction(self, transaction: Transaction | None) -> None:
-        self._local.transaction = transaction
-
     # One key -------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Value:
@@ -239,7 +229,7 @@ class ReadableStore(ABC):
         return chosen(decoded(text), select)
 
     def _text_seen(self, key: str) -> str | None:
-        transaction = self._transaction
+        transaction = self._local.transaction
         if transaction is None or key not in transaction.outcomes:
             return self._text(key)
         outcome = transaction.outcomes[key]
@@ -259,7 +249,7 @@ class ReadableStore(ABC):
             True when it has metadata, readable or not.
         """
         check_key(key)
-        transaction = self._transaction
+        transaction = self._local.transaction
         if transaction is not None and key in transaction.outcomes:
             return not transaction.outcomes[key].is_removal
         return self._has(key)
@@ -395,7 +385,7 @@ class ReadableStore(ABC):
             For a condition that cannot be asked.
         """
         condition = condition_of(where, kwargs)
-        if condition.is_empty and self._transaction is None:
+        if condition.is_empty and self._local.transaction is None:
             return self._keys("*")
         return (key for key, _ in self._search_seen(condition))
 
@@ -413,12 +403,12 @@ class ReadableStore(ABC):
             The keys.
         """
         matches = re.compile(translate(pattern)).match
-        if self._transaction is None:
+        if self._local.transaction is None:
             return (key for key in self._keys(pattern) if matches(key))
         return (key for key, _ in self._search_seen(condition_of(None, {})) if matches(key))
 
     def _search_seen(self, condition: Condition) -> Iterator[Found]:
-        transaction = self._transaction
+        transaction = self._local.transaction
         if transaction is None:
             return self._search(condition)
         return self._search_changed(condition, transaction)

@@ -58,12 +58,12 @@ class Transaction:
         self._held = ExitStack()
 
     def __enter__(self) -> Transaction:
-        outer = self._store._transaction
+        outer = self._store._local.transaction
         if outer is not None and outer is not self:
             return outer.__enter__()
         if self._depth == 0:
             self._held.enter_context(self._lock())
-            self._store._transaction = self
+            self._store._local.transaction = self
             self._tell(StoreTransactionStartEvent(self._store, notes=self.notes))
         self._depth += 1
         return self
@@ -74,7 +74,7 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        running = self._store._transaction
+        running = self._store._local.transaction
         if running is not None and running is not self:
             return running.__exit__(kind, error, trace)
         self._depth -= 1
@@ -87,7 +87,7 @@ class Transaction:
         state = "failed"
         try:
             with self._held:
-                self._store._transaction = None
+                self._store._local.transaction = None
                 if commit and self.changes:
                     self._store._conclude(self)
                 state = "done" if commit else "failed"
