@@ -41,6 +41,7 @@ _BUILT_IN = (
     "holdfast.formats.npz:NPZ",
     "holdfast.formats.parquet:PARQUET",
     "holdfast.formats.arrow:ARROW",
+    "holdfast.formats.excel:EXCEL",
     "holdfast.formats.csv:CSV",
     "holdfast.formats.json:JSON",
 )
