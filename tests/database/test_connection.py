@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -96,6 +97,81 @@ def hold(file, barrier):
         barrier.wait()
         while len(file._jobs) < 8:
             time.sleep(0.001)
+
+
+def test_who_does_not_wait_writes_at_once_or_is_refused_and_nothing_is_done(file, tmp_path):
+    file.write(put(1), wait=False)
+    with file.transaction() as connection:
+        connection.execute("INSERT INTO t VALUES (2)")
+        in_the_way = []
+        thread = threading.Thread(target=lambda: in_the_way.append(refused(file, put(3))))
+        thread.start()
+        thread.join(5)
+    with SqliteFile(file.path, FIRST) as other, other.transaction():
+        started = time.monotonic()
+        in_the_way.append(refused(file, put(4)))
+        assert time.monotonic() - started < 2
+    assert in_the_way == [True, True]
+    file.write(put(5), wait=False)
+    assert numbers(file) == [1, 2, 5]
+
+
+def refused(file, function):
+    with pytest.raises(BusyError):
+        file.write(function, wait=False)
+    return True
+
+
+def test_who_does_not_wait_is_undone_alone_and_leaves_long_work_to_others(file):
+    def fail(connection):
+        connection.execute("INSERT INTO t VALUES (-1)")
+        raise ConflictError("no")
+
+    with pytest.raises(ConflictError):
+        file.write(fail, wait=False)
+    kept, left = [], []
+    for number in range(300):
+        try:
+            file.write(put(number), wait=False)
+        except BusyError:
+            left.append(number)
+            file.write(put(number))
+        kept.append(number)
+    assert numbers(file) == kept
+    assert len(left) == 2
+    file.close()
+    assert os.listdir(os.path.dirname(file.path)) == ["t.db"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_who_does_not_wait_may_fork(file):
+    file.write(put(1), wait=False)
+    pid = os.fork()
+    if pid == 0:
+        file.write(put(2), wait=False)
+        os._exit(0 if numbers(file) == [1, 2] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    file.write(put(3), wait=False)
+    assert numbers(file) == [1, 2, 3]
+
+
+def test_a_log_that_grows_gets_room_ahead_and_holds_only_what_was_committed(file, tmp_path):
+    log, sizes = Path(file.path + "-wal"), set()
+    for number in range(200):
+        file.write(put(number))
+        sizes.add(log.stat().st_size)
+    assert len(sizes) < 40
+    assert log.read_bytes()[-4096:] == bytes(4096)
+    # As after a power cut: another process reads the log from its beginning.
+    for name in ("t.db", "t.db-wal"):
+        shutil.copy(tmp_path / name, tmp_path / f"copy-{name}")
+    os.rename(tmp_path / "copy-t.db-wal", tmp_path / "copy.db-wal")
+    os.rename(tmp_path / "copy-t.db", tmp_path / "copy.db")
+    with SqliteFile(tmp_path / "copy.db", FIRST) as copy:
+        assert numbers(copy) == list(range(200))
+        copy.write(put(200))
+        assert numbers(copy) == list(range(201))
+    assert not (tmp_path / "copy.db-wal").exists()
 
 
 def test_a_transaction_is_undone_by_an_exception(file):

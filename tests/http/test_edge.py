@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest_http import KEY, Ticks
-from holdfast.errors import NotFoundError, TransportError
+from holdfast.errors import BusyError, NotFoundError, TransportError
 from holdfast.http.auth import Access
 from holdfast.http.client import Connection
 from holdfast.http.edge import Site
@@ -229,7 +229,10 @@ def test_a_body_over_the_limit_is_refused(tcp):
 def test_writes_are_logged_with_who_and_when_and_without_the_key(tcp, caplog):
     caplog.set_level("INFO", "holdfast.access")
     tcp.open("PUT", "/v1/raw", {"api_key": KEY}, body=b"x").close()
-    (record,) = [each for each in caplog.records if each.name == "holdfast.access"]
+    deadline = time.monotonic() + 10
+    while not (found := [each for each in caplog.records if each.name == "holdfast.access"]):
+        assert time.monotonic() < deadline, "the answer does not wait for the log, but the log must come"
+    (record,) = found
     assert record.getMessage() == "PUT /v1/raw 200 by key from 127.0.0.1"
     assert record.created > 0
 
@@ -369,3 +372,103 @@ def test_an_error_before_the_first_byte_has_its_own_status(site, url):
                 connection.read_into("/", memoryview(bytearray(10)))
             connection.close()
     assert len(closed) == 4
+
+
+def brief_site(call, **options):
+    slow = Route("GET", "/slow", options.pop("slow", lambda request: json_reply(1)))
+    return Site([Mount("", [Route("POST", "/", call, body=bytes, lane="brief"), slow])], **options)
+
+
+def test_a_brief_route_runs_on_the_loop_while_nothing_else_does():
+    began, release, seen = threading.Event(), threading.Event(), []
+
+    def call(request):
+        seen.append((threading.current_thread().name, request.may_wait))
+        return json_reply(request.body.decode())
+
+    def slow(request):
+        began.set()
+        release.wait(10)
+        return json_reply(1)
+
+    with running(brief_site(call, slow=slow)) as url, Connection.to_url(url) as connection:
+        assert connection.open("POST", "/", body=b"quiet").read() == b'"quiet"'
+        with connect(url) as link:
+            link.sendall(get("/slow"))
+            assert began.wait(10)
+            assert connection.open("POST", "/", body=b"beside").read() == b'"beside"'
+            release.set()
+            receive_all(link)
+    assert seen == [("holdfast-server", False), ("holdfast-io", True)]
+
+
+def test_a_brief_route_that_finds_somebody_in_the_way_waits_in_a_thread():
+    seen = []
+
+    def call(request):
+        seen.append(request.may_wait)
+        if not request.may_wait:
+            raise BusyError("somebody writes")
+        return json_reply(request.body.decode())
+
+    with running(brief_site(call)) as url, Connection.to_url(url) as connection:
+        assert connection.open("POST", "/", body=b"x").read() == b'"x"'
+        assert Connection.to_site(brief_site(call)).open("POST", "/", body=b"x").read() == b'"x"'
+    assert seen == [False, True, True]
+
+
+def test_a_brief_route_that_is_slow_leaves_the_loop_to_others_for_a_while():
+    seen = []
+
+    def call(request):
+        seen.append(request.may_wait)
+        time.sleep(0.3 if len(seen) == 1 else 0)
+        return json_reply(1)
+
+    with running(brief_site(call)) as url, Connection.to_url(url) as connection:
+        for _ in range(3):
+            connection.open("POST", "/", body=b"x").close()
+    assert seen == [False, True, True]
+
+
+def test_an_answer_comes_in_one_piece_and_an_interim_one_at_once():
+    site = brief_site(lambda request: json_reply("done"))
+    with running(site) as url, connect(url) as link:
+        link.sendall(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert link.recv(1000).startswith(b"HTTP/1.1 100 ")
+        link.sendall(b"x")
+        answer = link.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b'"done"')
+        link.sendall(b"HEAD /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert link.recv(1000).endswith(b"\r\n\r\n")
+
+
+def test_a_body_in_two_pieces_is_one_body():
+    site = brief_site(lambda request: json_reply(request.body.decode()))
+    with running(site) as url, connect(url) as link:
+        for cut in (0, 1, 4):
+            link.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n" + b"abcd"[:cut])
+            time.sleep(0.05)
+            link.sendall(b"abcd"[cut:])
+            assert link.recv(1000).endswith(b'"abcd"')
+
+
+def test_fixed_addresses_do_not_hide_what_stands_before_them():
+    def says(word):
+        return lambda request: json_reply([word, request.path, request.root])
+
+    face = [Route("GET", "/{path:path}", says("any")), Route("GET", "/fixed", says("hidden"))]
+    other = [Route("GET", "/fixed", says("fixed")), Route("GET", "/{path:path}", says("any"))]
+    site = Site(
+        [Mount("/a", face), Mount("/b", other), Mount("", [Route("GET", "/b/fixed", says("hidden"))])]
+    )
+    for connection in (Connection.to_site(site), None):
+        with running(site) as url, connection or Connection.to_url(url) as each:
+            base = each.address
+            assert each.get_json("/a/fixed") == ["any", "/fixed", base + "/a"]
+            assert each.get_json("/b/fixed") == ["fixed", "/fixed", base + "/b"]
+            assert each.get_json("/b//fixed") == ["fixed", "/fixed", base + "/b"]
+            assert each.get_json("/b/more") == ["any", "/more", base + "/b"]

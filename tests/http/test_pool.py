@@ -6,10 +6,11 @@ import asyncio
 import os
 import sys
 import threading
+import time
 
 import pytest
 
-from holdfast.http.pool import Pool
+from holdfast.http.pool import Lanes, Pool
 
 
 def run(work):
@@ -93,3 +94,39 @@ def test_a_loop_that_ended_is_no_error(pool):
     go_on.set()
     assert done.wait(10)
     assert run(pool.run(lambda: "again")) == "again"
+
+
+def test_threads_that_are_idle_are_used_before_new_ones_start():
+    wide = Pool("wide", 8)
+
+    async def one_by_one():
+        return [await wide.run(threading.get_ident) for _ in range(50)]
+
+    assert len(set(run(one_by_one()))) == 1
+    wide.close()
+    assert len(set(run(one_by_one()))) == 1
+    wide.close()
+
+
+def test_lanes_are_quiet_while_nothing_runs_and_nothing_was_slow():
+    lanes, release = Lanes(), threading.Event()
+
+    async def beside():
+        other = asyncio.ensure_future(lanes.run("io", release.wait, 10))
+        await asyncio.sleep(0)
+        seen = [lanes.are_quiet]
+        release.set()
+        await other
+        return [*seen, lanes.are_quiet]
+
+    assert lanes.are_quiet
+    assert run(beside()) == [False, True]
+    assert lanes.run_here(divmod, 7, 2) == (3, 1)
+    assert lanes.are_quiet
+    with pytest.raises(ZeroDivisionError):
+        lanes.run_here(lambda: time.sleep(0.02) or 1 // 0)
+    assert not lanes.are_quiet
+    deadline = time.monotonic() + 10
+    while not lanes.are_quiet:
+        assert time.monotonic() < deadline
+    lanes.close()

@@ -96,7 +96,9 @@ class Documents:
 
     # -- inserting -------------------------------------------------------------------------------------
 
-    def insert(self, kind: str, documents: Sequence[Mapping[str, Json]], actor: str = "") -> list[str]:
+    def insert(
+        self, kind: str, documents: Sequence[Mapping[str, Json]], actor: str = "", *, wait: bool = True
+    ) -> list[str]:
         """Keep documents of one kind, all of them or none.
 
         Parameters
@@ -107,6 +109,8 @@ class Documents:
             JSON values; they are not changed. ``uid``, ``time``, ``seq_num`` are filled where absent.
         actor : str
             Who inserts, for the log.
+        wait : bool, default True
+            Wait while others write, or else raise a `BusyError`.
 
         Returns
         -------
@@ -120,6 +124,8 @@ class Documents:
         ConflictError
             When a uid is taken by other content (the same content is a harmless retry), when the parent is
             not there, or when the header has a tail already.
+        BusyError
+            When others write and ``wait`` is False; nothing is kept.
         """
         found = kind_of(kind)
         prepared = [
@@ -131,7 +137,7 @@ class Documents:
         if not prepared:
             return []
         parents = self._parents(found, prepared)
-        return self.database.write(lambda tx: self._write(tx, found, prepared, parents, actor))
+        return self.database.write(lambda tx: self._write(tx, found, prepared, parents, actor), wait=wait)
 
     def _prepared(self, kind: Kind, given: Mapping[str, Json], number: str) -> _Prepared:
         where = f"{number}{kind.name}"

@@ -11,7 +11,6 @@ answers of 500 are 400 or 409 here, with a JSON body.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -25,7 +24,7 @@ from holdfast.analysis.projecting import projected
 from holdfast.errors import ConflictError, InvalidInputError, NotFoundError, TimeLimitError, TooLargeError
 from holdfast.http.reply import Reply, json_reply
 from holdfast.http.request import Request
-from holdfast.http.routing import Context, Route
+from holdfast.http.routing import Context, Lane, Route
 from holdfast.types import Json
 
 __all__ = ["Inserted", "LineageParams", "SearchBody", "mount", "routes"]
@@ -33,6 +32,7 @@ __all__ = ["Inserted", "LineageParams", "SearchBody", "mount", "routes"]
 BULK = "bulk_data_reference_insert"
 _ERRORS = (InvalidInputError, ConflictError, TooLargeError, TimeLimitError)
 _STATUS = {"status": True}
+_BRIEF_BYTES = 4096
 
 
 class SearchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,7 +110,8 @@ def _table(documents: Any) -> list[Route]:
         found += [
             Route("GET", path, partial(_find, documents, name), answer=list[dict[str, Any]],
                   summary=f"Find documents of the kind {title}, newest first", errors=_ERRORS),
-            Route("POST", path, partial(_insert, documents, name), scope="write", body=bytes, answer=Inserted,
+            Route("POST", path, partial(_insert, documents, name), scope="write", body=bytes, lane=_lane,
+                  answer=Inserted,
                   summary=f"Insert a document of the kind {title}", errors=_ERRORS),
             Route("POST", f"{path}/search", partial(_search, documents, name), body=SearchBody,
                   answer=list[dict[str, Any]], summary=f"Search documents of the kind {title}",
@@ -164,36 +165,39 @@ def _insert(documents: Documents, kind: str, request: Request) -> Reply:
         raise InvalidInputError("A payload field must exist for post")
     if "signature" not in asked:
         raise InvalidInputError("No valid signature field provided")
-    _inserter(kind, asked["signature"])(documents, kind, asked["payload"], request.principal.name)
+    references = _listed(kind, asked["signature"], asked["payload"])
+    documents.insert(kind, references, request.principal.name, wait=request.may_wait)
     return json_reply(_STATUS)
 
 
-def _inserter(kind: str, signature: Json) -> Callable[[Documents, str, Json, str], object]:
+def _lane(request: Request) -> Lane:
+    """Keep what is small at once; what takes longer must not hold up others."""
+    size = request.headers.get("content-length") or ""
+    return "brief" if size.isdecimal() and int(size) <= _BRIEF_BYTES else "io"
+
+
+def _listed(kind: str, signature: Json, payload: Json) -> list[Any]:
     if signature == f"insert_{kind}":
-        return _insert_one
+        if not isinstance(payload, dict):
+            raise InvalidInputError(f"the payload must be an object, not {payload!r:.80}")
+        return [payload]
     if signature == BULK and kind == REFERENCE.name:
-        return _insert_bulk
+        return _references(payload)
     known = f"insert_{kind}" + (f" or {BULK}" if kind == REFERENCE.name else "")
     raise InvalidInputError(f"Not a valid signature {signature!r:.80}; use {known}")
 
 
-def _insert_one(documents: Documents, kind: str, payload: Json, actor: str) -> None:
-    if not isinstance(payload, dict):
-        raise InvalidInputError(f"the payload must be an object, not {payload!r:.80}")
-    documents.insert(kind, [payload], actor)
-
-
-def _insert_bulk(documents: Documents, kind: str, payload: Json, actor: str) -> None:
+def _references(payload: Json) -> list[Any]:
     if not isinstance(payload, dict) or not isinstance(payload.get("data_references"), list):
         raise InvalidInputError(
             "the payload of a bulk insert must be an object with a list 'data_references'"
         )
     header = payload.get("data_header")
-    references = payload["data_references"]
+    references: list[Any] = payload["data_references"]
     for each in references:
         if isinstance(each, dict) and header is not None:
             each.setdefault(REFERENCE.parent_field, header)
-    documents.insert(kind, references, actor)
+    return references
 
 
 def _payload(asked: Json, absent: str) -> dict[str, Json]:

@@ -12,6 +12,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -53,12 +54,24 @@ class Transaction:
     """
 
     def __init__(self, connection: sqlite3.Connection, paths: PathWriter) -> None:
-        self.connection = connection
-        self.assets = AssetWriter(connection)
-        self.nodes = NodeWriter(connection, Indexer(connection, paths), self.assets)
-        self.frames = FrameWriter(connection, self.nodes, self.assets)
+        self.connection, self._paths = connection, paths
         self.keys, self.links, self.log = KeyWriter(connection), LinkWriter(connection), LogWriter(connection)
         self.documents = DocumentWriter(connection)
+
+    @cached_property
+    def assets(self) -> AssetWriter:
+        """The writer of assets."""
+        return AssetWriter(self.connection)
+
+    @cached_property
+    def nodes(self) -> NodeWriter:
+        """The writer of nodes."""
+        return NodeWriter(self.connection, Indexer(self.connection, self._paths), self.assets)
+
+    @cached_property
+    def frames(self) -> FrameWriter:
+        """The writer of sequences of files."""
+        return FrameWriter(self.connection, self.nodes, self.assets)
 
     def note(self, name: str, value: str) -> None:
         """Write a free fact about the database, which `Database.fact` reads."""
@@ -168,20 +181,22 @@ class Database:
         with self._file.transaction() as connection:
             yield Transaction(connection, self._paths)
 
-    def write(self, function: Callable[[Transaction], T]) -> T:
+    def write(self, function: Callable[[Transaction], T], *, wait: bool = True) -> T:
         """Run a function in a transaction that it may share with others who wait; see `SqliteFile.write`.
 
         Parameters
         ----------
         function : callable
             Takes a `Transaction`; all or nothing of what it does is kept.
+        wait : bool, default True
+            Wait while others write, or else raise a `BusyError`.
 
         Returns
         -------
         object
             What the function returned, once it is durable.
         """
-        return self._file.write(lambda connection: function(Transaction(connection, self._paths)))
+        return self._file.write(lambda connection: function(Transaction(connection, self._paths)), wait=wait)
 
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process."""

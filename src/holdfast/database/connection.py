@@ -24,6 +24,7 @@ from holdfast import files
 from holdfast.database import forks, opening
 from holdfast.database.faults import sqlite_errors, translated
 from holdfast.database.leasing import Exclusive, Job
+from holdfast.database.log_room import LogRoom
 from holdfast.database.opening import MEMORY
 from holdfast.database.pool import PAUSE_S, Pool
 from holdfast.database.schema import Schema, about, check, set_about
@@ -33,6 +34,8 @@ from holdfast.types import Durability, PathLike
 __all__ = ["Schema", "SqliteFile"]
 
 T = TypeVar("T")
+# Every so many writes without waiting one is left to who waits: it brings the log into the file.
+_PROMPT_WRITES = 128
 
 
 class SqliteFile(Pool):
@@ -89,6 +92,9 @@ class SqliteFile(Pool):
         self._writing = threading.Lock()
         self._writer_thread: int | None = None
         self._jobs: list[Job] = []
+        self._prompt: sqlite3.Connection | None = None
+        self._prompt_writes = 0
+        self._room = LogRoom(self.path)
         self._holds_writing = False
 
     def _open(self, *, build: bool) -> None:
@@ -133,13 +139,16 @@ class SqliteFile(Pool):
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, function: Callable[[sqlite3.Connection], T], *, wait: bool = True) -> T:
         """Run a function in a transaction that it may share with others who wait: one commit for all.
 
         Parameters
         ----------
         function : callable
             Takes the connection; all or nothing of what it does is kept. It must not wait for other threads.
+        wait : bool, default True
+            Wait while others write. Without that only the disk is waited for, and the longer work on the log
+            is left to those who wait.
 
         Returns
         -------
@@ -150,15 +159,20 @@ class SqliteFile(Pool):
         ------
         ReadOnlyError
             When the file was opened for reading.
+        BusyError
+            When others write and ``wait`` is False: nothing was done.
         Exception
             What the function raised; the others are not touched by it.
         """
         self._check_writable()
         job = Job(function)
-        self._jobs.append(job)
-        with self._writing:
-            if not job.is_done:
-                self._commit_waiting()
+        if wait or self.path == MEMORY:
+            self._jobs.append(job)
+            with self._writing:
+                if not job.is_done:
+                    self._commit_waiting()
+        else:
+            self._write_promptly(job)
         if isinstance(job.error, sqlite3.Error):
             raise translated(job.error, self.path) from job.error
         if job.error is not None:
@@ -187,6 +201,7 @@ class SqliteFile(Pool):
             try:
                 with self.lease() as connection, Exclusive(connection, self.path):
                     yield connection
+                    self._make_room()
             finally:
                 self._writer_thread = None
         self._flush_later()
@@ -199,15 +214,45 @@ class SqliteFile(Pool):
 
     def _commit_waiting(self) -> None:
         jobs, self._jobs = self._jobs, []
-        self._writer_thread = threading.get_ident()
         commit = Job(lambda connection: None)
-        with commit, self.lease() as connection, Exclusive(connection, self.path):
-            for job in jobs:
-                job.run(connection)
-        self._writer_thread = None
+        with commit, self.lease() as connection:
+            self._commit(jobs, connection)
         for job in jobs:
             job.error, job.is_done = job.error or commit.error, True
         self._flush_later()
+
+    def _commit(self, jobs: list[Job], connection: sqlite3.Connection) -> None:
+        self._writer_thread = threading.get_ident()
+        try:
+            with Exclusive(connection, self.path):
+                if len(jobs) == 1:
+                    jobs[0].result = jobs[0].function(connection)
+                else:
+                    for job in jobs:
+                        job.run(connection)
+                self._make_room()
+        finally:
+            self._writer_thread = None
+
+    def _write_promptly(self, job: Job) -> None:
+        self._prompt_writes += 1
+        is_turn_of_others = self._jobs or self._prompt_writes % _PROMPT_WRITES == 0
+        if is_turn_of_others or not self._writing.acquire(blocking=False):
+            raise BusyError(f"{self.path} is being written; wait for it")
+        try:
+            self._check_open()
+            if self._prompt is None:
+                self._prompt = self._connect()
+                opening.be_prompt(self._prompt)
+            with job:
+                self._commit([job], self._prompt)
+        finally:
+            self._writing.release()
+        self._flush_later()
+
+    def _make_room(self) -> None:
+        if self.durability == "sync" and self.path != MEMORY:
+            self._room.make()
 
     def _flush_later(self) -> None:
         if self.durability == "group" and self.path != MEMORY:
@@ -219,7 +264,13 @@ class SqliteFile(Pool):
     def close(self) -> None:
         """Close all connections; the last user of the file leaves it without log, as one file."""
         with self._writing:
+            self._close_prompt()
             super().close()
+
+    def _close_prompt(self) -> None:
+        if self._prompt is not None:
+            self._prompt.close()
+            self._prompt = None
 
     def __enter__(self) -> Self:
         return self
@@ -242,6 +293,8 @@ class SqliteFile(Pool):
         """Let nobody write, and close the connections, before a fork."""
         is_mine = self._writer_thread == threading.get_ident()
         self._holds_writing = not is_mine and self._writing.acquire(timeout=PAUSE_S)
+        if self._holds_writing:
+            self._close_prompt()
         super().pause()
 
     def resume(self) -> None:
@@ -249,6 +302,12 @@ class SqliteFile(Pool):
         super().resume()
         if self._holds_writing:
             self._writing.release()
+
+    def abandon(self) -> None:
+        """Start anew in the child, after a fork; connections that were in use stay the parent's."""
+        if self._prompt is not None:
+            forks.leave_behind(self._prompt)
+        super().abandon()
 
 
 def _sync_log(path: str) -> None:

@@ -20,7 +20,7 @@ from holdfast.errors import NotFoundError, ReadOnlyError
 from holdfast.files import file_system
 from holdfast.types import Durability
 
-__all__ = ["BUSY_TIMEOUT_S", "MEMORY", "connect", "rest", "start_log"]
+__all__ = ["BUSY_TIMEOUT_S", "MEMORY", "be_prompt", "connect", "rest", "start_log"]
 
 BUSY_TIMEOUT_S = 10.0
 """How long a connection waits for another process."""
@@ -148,6 +148,12 @@ def start_log(connection: sqlite3.Connection, path: str) -> None:
             time.sleep(0.002)
         else:
             return
+
+
+def be_prompt(connection: sqlite3.Connection) -> None:
+    """Let a connection for writing wait for nobody, and leave bringing the log into the file to others."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
 
 
 def rest(connection: sqlite3.Connection) -> bool:

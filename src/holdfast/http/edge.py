@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from starlette.routing import Match, Router
 from starlette.routing import Mount as StarletteMount
 from starlette.routing import Route as StarletteRoute
-from starlette.routing import Router
 
-from holdfast.errors import HoldfastError, TransportError
+from holdfast.errors import BusyError, HoldfastError, TransportError
 from holdfast.http.answering import WITHOUT_BODY, error_answer, fault_answer, head_of, without_route
 from holdfast.http.auth import Access
 from holdfast.http.errors import AddressTooLongError, HeadTooLongError, MisdirectedError
@@ -32,8 +31,8 @@ from holdfast.http.limits import PIECE_BYTES, Limits
 from holdfast.http.metrics import Metrics
 from holdfast.http.origin import Origin
 from holdfast.http.pieces import gather, place, read_cold, read_warm
-from holdfast.http.pool import Gate, Pool
-from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver
+from holdfast.http.pool import Gate, Lanes
+from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver, is_plain, receive_whole
 from holdfast.http.reply import FileRange, Live, Reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Lane, Mount, Route, Upload, by_path
@@ -46,11 +45,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-IO_THREADS = 16
-HEAVY_THREADS = max(2, os.cpu_count() or 2)
-# Work gives way to the loop and to waits: on a machine without a free core, small answers beside eight
-# verified downloads come three times sooner.
-HEAVY_NICENESS = 5
 HEARTBEAT_S = 15.0
 # Below this a batch of an upload is hashed faster than a thread is reached.
 _INLINE_BYTES = 64 * 1024
@@ -92,12 +86,10 @@ class Site:
         self.origin = origin or Origin()
         self.limits = limits or Limits()
         self.metrics = Metrics()
-        self._pools: dict[str, Pool] = {
-            "io": Pool("io", IO_THREADS),
-            "heavy": Pool("heavy", HEAVY_THREADS, HEAVY_NICENESS),
-        }
+        self._lanes = Lanes()
         self._prefixes = frozenset(mount.prefix for mount in mounts if mount.prefix)
         self._router = Router(list(self._compile()), redirect_slashes=False, default=_Endpoint({}))
+        self._fixed = dict(self._fixed_addresses())
         self._gate: Gate | None = None
         self._listeners: set[Callable[[], None]] = set()
         self.is_stopping = False
@@ -113,14 +105,28 @@ class Site:
             else:
                 yield from routes
 
+    def _fixed_addresses(self) -> Iterable[tuple[str, tuple[_Endpoint, str]]]:
+        """Give the addresses without variable parts, and what the router would find there."""
+        for mount in self.mounts:
+            for route in mount.routes:
+                path = mount.prefix + route.path
+                found = None if "{" in path else _routed(self._router, {"path": path, "root_path": ""})
+                if found is not None:
+                    yield path, found
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or the messages of the server's life."""
         if scope["type"] == "lifespan":
             await _live_and_die(receive, send)
         elif scope["type"] == "http":
             scope["holdfast.site"] = self
-            scope["path"] = self._normal_path(scope["path"])
-            await self._router(scope, receive, send)
+            path = scope["path"] = self._normal_path(scope["path"])
+            fixed = self._fixed.get(path)
+            if fixed is None or scope.get("root_path"):
+                await self._router(scope, receive, send)
+            else:
+                endpoint, scope["root_path"] = fixed
+                await endpoint(scope, receive, send)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -165,26 +171,44 @@ class Site:
 
     def close(self) -> None:
         """End the threads of the lanes."""
-        for pool in self._pools.values():
-            pool.close()
+        self._lanes.close()
 
     async def run(self, request: Request, lane: Lane, function: Callable[..., T], *args: Any) -> T:
         """Run a function in a lane; in-process it runs where the caller is."""
         if lane == "inline" or request.direct:
             return function(*args)
-        return await self._pools[lane].run(function, *args)
+        if lane == "brief":
+            if self._lanes.are_quiet and not (self._gate and self._gate.bodies):
+                request.may_wait = False
+                try:
+                    return self._lanes.run_here(function, *args)
+                except BusyError:
+                    # Somebody else is in the way, and nothing was done: wait where others are not held up.
+                    request.may_wait = True
+            lane = "io"
+        return await self._lanes.run(lane, function, *args)
 
-    async def take_in(self, request: Request, lane: Lane, receiver: Receiver, receive: Receive) -> Reply:
+    async def take_in(
+        self, request: Request, lane: Lane, receiver: Receiver, receive: Receive, first: Message | None = None
+    ) -> Reply:
         """Bring the body of a request to a receiver, batch by batch, and let it answer."""
         try:
             intake = Intake(receiver, request.headers)
-            async for batch in _batches(receive, None if request.direct else self.limits.idle_s):
+            async for batch in _batches(receive, self.idle_s(request), first):
                 small = len(batch) <= _INLINE_BYTES
                 await self.run(request, "inline" if small else lane, intake.take, batch)
             return await self.run(request, lane, intake.end)
         except BaseException as error:
             await self.run(request, lane, receiver.abort, error)
             raise
+
+    def idle_s(self, request: Request) -> float | None:
+        """Return how long to wait for the next bytes of a body; what is there already needs no clock."""
+        return None if request.direct or _is_here(request) else self.limits.idle_s
+
+    def is_plain(self, request: Request, body: bytes) -> bool:
+        """Tell whether a body that arrived whole can be handed on as it is."""
+        return len(body) <= self.limits.body_bytes and is_plain(request.headers, len(body))
 
     async def begin(self, request: Request, reply: Reply) -> Reply:
         """Make the first pieces of a body that is made: what fails at once has its own status."""
@@ -297,6 +321,7 @@ class Site:
         left.add_done_callback(lambda _: news.set())
         self._listeners.add(wake := lambda: _wake(loop, news))
         quiet_since = loop.time()
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
         try:
             while not (left.done() or self.is_stopping):
                 news.clear()
@@ -332,52 +357,81 @@ class _Endpoint:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         site: Site = scope["holdfast.site"]
         request = Request(scope)
+        route = self._routes.get(request.method)
         started, site.metrics.in_flight = time.perf_counter(), site.metrics.in_flight + 1
         try:
-            reply = await self._answer(site, request, receive)
-            await site.deliver(request, reply, receive, send)
+            reply = await self._answer(site, route, request, receive)
+            try:
+                await site.deliver(request, reply, receive, send)
+            finally:
+                # After the answer, which does not wait for it.
+                if route is not None and route.scope == "write":
+                    _log_write(request, reply)
             site.metrics.count(request.method, reply.status, time.perf_counter() - started)
         finally:
             site.metrics.in_flight -= 1
 
-    async def _answer(self, site: Site, request: Request, receive: Receive) -> Reply:
-        route = self._routes.get(request.method)
+    async def _answer(self, site: Site, route: Route | None, request: Request, receive: Receive) -> Reply:
         try:
             site.check(request)
             if route is None:
                 return without_route(request, self._routes, site.origin)
             request.principal = site.access.admit(request, route.scope)
-            reply = await site.begin(request, await self._call(site, route, request, receive))
+            return await site.begin(request, await self._call(site, route, request, receive))
         except HoldfastError as error:
-            reply = error_answer(route, error)
+            return error_answer(route, error)
         except Exception:
             # The last line of defence: a fault of ours must not cost the connection.
             _log.exception("%s failed by a fault in Holdfast", request)
-            reply = fault_answer()
-        if route is not None and route.scope == "write":
-            who, where = request.principal.name, request.scope["path"]
-            _access_log.info(
-                "%s %s %s by %s from %s", request.method, where, reply.status, who, request.client
-            )
-        return reply
+            return fault_answer()
 
     async def _call(self, site: Site, route: Route, request: Request, receive: Receive) -> Reply:
         lane = route.lane_of(request)
         if route.body is None:
             return _checked(await site.run(request, lane, route.call, request))
-        if route.body is Upload:
+        if route.body is Upload and not _is_here(request):
+            # What is still on its way may be refused before it comes.
             receiver = await site.run(request, lane, route.call, request)
             if isinstance(receiver, Reply):
                 return receiver
             return await site.take_in(request, lane, receiver, receive)
+        return await self._call_with_body(site, route, request, receive)
 
-        def answer(data: bytes, received: Received) -> Reply:
+    async def _call_with_body(self, site: Site, route: Route, request: Request, receive: Receive) -> Reply:
+        def answer(data: Buffer, received: Received | None = None) -> Reply:
             """Answer with the whole body at hand."""
-            request.body = data
+            if route.body is Upload:
+                found = route.call(request)
+                return found if isinstance(found, Reply) else receive_whole(found, request.headers, data)
+            request.body = bytes(data)
             return _checked(route.call(request))
 
+        lane = route.lane_of(request)
+        first = await _next(receive, site.idle_s(request))
+        is_whole = not first.get("more_body", False)
+        body: bytes = first.get("body", b"")
+        if is_whole and (route.body is Upload or site.is_plain(request, body)):
+            return await site.run(request, lane, answer, body)
         receiver = BytesReceiver(site.limits.body_bytes, answer)
-        return await site.take_in(request, lane, receiver, receive)
+        return await site.take_in(request, lane, receiver, receive, first)
+
+
+def _routed(router: Router, scope: Message) -> tuple[_Endpoint, str] | None:
+    """Return what a router finds at an address, if no part of that is variable, and the mount it is below."""
+    for route in router.routes:
+        match, found = route.matches({"type": "http", "method": "GET", **scope})
+        if match is Match.FULL and isinstance(route, StarletteMount):
+            return _routed(route.app, {**scope, **found}) if isinstance(route.app, Router) else None
+        if match is Match.FULL:
+            is_fixed = isinstance(found["endpoint"], _Endpoint) and not found["path_params"]
+            return (found["endpoint"], scope["root_path"]) if is_fixed else None
+    return None
+
+
+def _is_here(request: Request) -> bool:
+    """Tell whether the whole body has arrived, as far as the server can say."""
+    is_here: Callable[[], bool] | None = request.scope.get("holdfast.is_here")
+    return is_here is not None and is_here()
 
 
 def _checked(reply: Reply | Receiver) -> Reply:
@@ -385,13 +439,18 @@ def _checked(reply: Reply | Receiver) -> Reply:
     return reply
 
 
-async def _batches(receive: Receive, idle_s: float | None) -> AsyncIterator[bytearray]:
+def _log_write(request: Request, reply: Reply) -> None:
+    who, where = request.principal.name, request.scope["path"]
+    _access_log.info("%s %s %s by %s from %s", request.method, where, reply.status, who, request.client)
+
+
+async def _batches(
+    receive: Receive, idle_s: float | None, first: Message | None = None
+) -> AsyncIterator[bytearray]:
     """Give a body in batches of about 1 MiB; the last one may be empty."""
     batch, more = bytearray(), True
     while more:
-        message = await _within(idle_s, receive)
-        if message["type"] == "http.disconnect":
-            raise TransportError("the client left in the middle of its upload; nothing was kept")
+        message, first = first or await _next(receive, idle_s), None
         batch += message.get("body", b"")
         more = message.get("more_body", False)
         if len(batch) >= PIECE_BYTES or not more:
@@ -399,14 +458,19 @@ async def _batches(receive: Receive, idle_s: float | None) -> AsyncIterator[byte
             batch = bytearray()
 
 
-async def _within(idle_s: float | None, receive: Receive) -> Message:
-    if idle_s is None:
-        return await receive()
+async def _next(receive: Receive, idle_s: float | None) -> Message:
+    """Return the next part of a body."""
     try:
-        async with asyncio.timeout(idle_s):
-            return await receive()
+        if idle_s is None:
+            message = await receive()
+        else:
+            async with asyncio.timeout(idle_s):
+                message = await receive()
     except TimeoutError as error:
         raise TransportError(f"nothing arrived for {idle_s:g} s; send the upload again") from error
+    if message["type"] == "http.disconnect":
+        raise TransportError("the client left in the middle of its upload; nothing was kept")
+    return message
 
 
 async def _left(receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""Own what the HTTP server itself must not allow: endless heads, slow heads, and readers that stall.
+"""Own what the HTTP server must not do: take endless or slow heads, wait for stalled readers, send in bits.
 
 It does not look at requests: it counts bytes and time on a connection.
 """
@@ -17,10 +17,50 @@ __all__ = ["GuardedProtocol"]
 _READ_BYTES = 256 * 1024
 # httptools cannot parse an address over 64 KiB; a query may be longer, and no path of ours is.
 _PARSED_BYTES = 60_000
+_JOINED_BYTES = 64 * 1024
+_INTERIM = b"HTTP/1.1 1"
 
 
 class _Timer(Protocol):
     def cancel(self) -> None: ...
+
+
+class _Joining:
+    """Bring the head of an answer onto the wire together with the first bytes of its body.
+
+    Parameters
+    ----------
+    transport : asyncio.Transport
+        Where uvicorn writes, the head first.
+    """
+
+    __slots__ = ("_head", "_is_begun", "_transport")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport, self._head, self._is_begun = transport, b"", False
+
+    def write(self, data: bytes) -> None:
+        """Keep the head, send all else; an interim answer is not the head."""
+        if self._is_begun:
+            head, self._head = self._head, b""
+            if head and len(data) > _JOINED_BYTES:
+                self._transport.write(head)
+                head = b""
+            self._transport.write(head + data if head else data)
+        elif data.startswith(_INTERIM):
+            self._transport.write(data)
+        else:
+            self._head, self._is_begun = data, True
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection ends."""
+        return bool(self._transport.is_closing())
+
+    def close(self) -> None:
+        """Send what is kept, and end the connection."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -71,6 +111,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # The request's task was made and has not run yet: it sees the whole query.
         self.scope["query_string"] = query
+        cycle = self.cycle
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # ASGI allows names of one's own
+        scope["holdfast.is_here"] = lambda: not cycle.more_body
+        if self.scope["method"] != "HEAD":
+            # Of an answer to HEAD nothing would follow the head.
+            cycle.transport = _Joining(self.transport)  # type: ignore[assignment]  # all that a cycle uses
 
     def on_message_complete(self) -> None:
         """Expect the next head."""

@@ -22,6 +22,7 @@ __all__ = ["Origin"]
 
 # It goes into links: nothing that could end a text or begin a path may be in it.
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::\d{1,5})?\Z", re.ASCII)
+_MOST_KNOWN = 100
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 _EXPOSED = (
     "Accept-Ranges, Content-Digest, Content-Disposition, Content-Length, Content-Range, ETag, Last-Modified, "
@@ -52,6 +53,7 @@ class Origin:
     def __init__(self, hosts: Iterable[str] = (), allow_origin: Sequence[str] = ()) -> None:
         self._hosts = {host.lower() for host in hosts} | _LOCAL_NAMES | _own_names()
         self._allowed = frozenset([allow_origin] if isinstance(allow_origin, str) else allow_origin)
+        self._known: dict[str, bool] = {}
 
     def knows_host(self, host: str | None) -> bool:
         """Tell whether a ``Host`` field names this server.
@@ -68,6 +70,14 @@ class Origin:
         """
         if host is None:
             return True
+        known = self._known.get(host)
+        if known is None:
+            known = self._is_ours(host)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[host] = known
+        return known
+
+    def _is_ours(self, host: str) -> bool:
         match = _HOST.match(host)
         if match is None:
             return False
@@ -76,9 +86,9 @@ class Origin:
 
     def headers_for(self, request: Request) -> list[tuple[str, str]]:
         """Return the CORS fields of an answer."""
-        origin = request.headers.get("origin")
         if not self._allowed:
             return []
+        origin = request.headers.get("origin")
         if "*" in self._allowed:
             return [("access-control-allow-origin", "*"), ("access-control-expose-headers", _EXPOSED)]
         if origin is None or origin not in self._allowed:

@@ -27,7 +27,16 @@ from holdfast.http.reply import Reply
 from holdfast.http.request import Headers
 from holdfast.types import Buffer
 
-__all__ = ["BytesReceiver", "Intake", "Received", "Receiver", "content_length", "expected_digests"]
+__all__ = [
+    "BytesReceiver",
+    "Intake",
+    "Received",
+    "Receiver",
+    "content_length",
+    "expected_digests",
+    "is_plain",
+    "receive_whole",
+]
 
 _NAMES = {"blake3": "blake3", "sha-256": "sha256", "sha-512": "sha512", "md5": "md5"}
 _FIELD = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*\Z", re.IGNORECASE)
@@ -150,6 +159,57 @@ def expected_digests(headers: Headers) -> dict[str, Digest]:
             if name is not None:
                 found[name] = _digest(name, match.group(2))
     return found
+
+
+def is_plain(headers: Headers, size: int) -> bool:
+    """Tell whether a body that arrived whole needs no `Intake`.
+
+    Parameters
+    ----------
+    headers : Headers
+        Of its request.
+    size : int
+        Of what arrived, bytes.
+
+    Returns
+    -------
+    bool
+        True for as many bytes as were announced, without digests and frames.
+    """
+    framed = (headers.get("content-type") or "").startswith(FRAMES_MEDIA_TYPE)
+    return (
+        not framed
+        and "content-digest" not in headers
+        and "repr-digest" not in headers
+        and content_length(headers) in {size, None}
+    )
+
+
+def receive_whole(receiver: Receiver, headers: Headers, data: Buffer) -> Reply:
+    """Bring a body that arrived whole to its receiver, and let it answer.
+
+    Parameters
+    ----------
+    receiver : Receiver
+        What takes it; told to abort if anything fails.
+    headers : Headers
+        Of its request.
+    data : bytes-like
+        The body.
+
+    Returns
+    -------
+    Reply
+        The answer.
+    """
+    try:
+        intake = Intake(receiver, headers)
+        if data:
+            intake.take(data)
+        return intake.end()
+    except BaseException as error:
+        receiver.abort(error)
+        raise
 
 
 @contextmanager

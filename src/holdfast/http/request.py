@@ -41,17 +41,15 @@ class Pairs:
         The names and values.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_last", "_pairs")
 
     def __init__(self, pairs: Sequence[tuple[str, str]] = ()) -> None:
         self._pairs = tuple(pairs)
+        self._last = dict(self._pairs)
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the last value of a name, or the default."""
-        for key, value in reversed(self._pairs):
-            if key == name:
-                return value
-        return default
+        return self._last.get(name, default)
 
     def all(self, name: str) -> list[str]:
         """Return every value of a name, in order."""
@@ -62,17 +60,17 @@ class Pairs:
         return self._pairs
 
     def __contains__(self, name: object) -> bool:
-        return any(key == name for key, _ in self._pairs)
+        return name in self._last
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict(self._pairs))
+        return iter(self._last)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __repr__(self) -> str:
         # Values stay out: one of them may be a key.
-        return f"{type(self).__name__}({', '.join(dict(self._pairs))})"
+        return f"{type(self).__name__}({', '.join(self._last)})"
 
 
 class Query(Pairs):
@@ -140,6 +138,9 @@ class Request:
         The whole body where the route asked for one, else empty.
     principal : Principal
         Who asks, and what the key allows.
+    may_wait : bool
+        False while a route of the lane ``brief`` runs on the loop: it must raise a `BusyError` before it does
+        anything where it would have to wait for others.
     """
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
@@ -147,6 +148,7 @@ class Request:
         self.method: str = scope["method"]
         self.body: bytes = b""
         self.principal: Principal = ANONYMOUS
+        self.may_wait = True
 
     @cached_property
     def path(self) -> str:

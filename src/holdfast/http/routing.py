@@ -24,8 +24,8 @@ from holdfast.http.request import Request
 
 __all__ = ["Call", "Context", "Lane", "Mount", "Route", "Shape", "Upload", "by_path"]
 
-Lane = Literal["inline", "io", "heavy"]
-"""Where a route runs: on the event loop, among waits, or among work."""
+Lane = Literal["inline", "brief", "io", "heavy"]
+"""Where a route runs: on the event loop, there while nothing else runs, among waits, or among work."""
 
 Shape: TypeAlias = Callable[[HoldfastError], Reply]
 """How a protocol writes an error."""
@@ -72,9 +72,11 @@ class Route(_Facts):
         Takes a `Request` and gives a `Reply` (a `Receiver` where ``body`` is `Upload`).
     scope : {"open", "read", "write"}
         What a key must allow.
-    lane : {"inline", "io", "heavy"} or callable
+    lane : {"inline", "brief", "io", "heavy"} or callable
         ``inline`` for what never waits and is bounded, ``io`` for waits, ``heavy`` for work; or what
-        tells it from the request.
+        tells it from the request. ``brief`` is for bounded work that waits for the disk once: it runs on
+        the loop while nothing else runs, with `Request.may_wait` False, and where it raises a `BusyError`
+        (having done nothing) it runs again among waits.
     query : type, optional
         A `msgspec.Struct` of the parameters, for the schema and for `Request.params`.
     body : type, optional

@@ -21,14 +21,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from holdfast.errors import BusyError, ForbiddenError, InvalidInputError, TransportError
 from holdfast.http.edge import Site
+from holdfast.http.logbook import Logbook
 
 __all__ = ["Serving", "listen", "running", "serve", "serve_on", "url_of"]
 
@@ -103,9 +105,11 @@ class Serving(uvicorn.Server):
     ----------
     site : Site
         What is served.
+    logbook : Logbook, optional
+        What is written while it runs.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, logbook: Logbook | None = None) -> None:
         limits = site.limits
         super().__init__(
             uvicorn.Config(
@@ -123,8 +127,14 @@ class Serving(uvicorn.Server):
                 h11_max_incomplete_event_size=limits.url_bytes + limits.header_bytes,
             )
         )
-        self._site = site
+        self._site, self._logbook = site, logbook
         site.is_stopping = False
+
+    def on_tick(self, counter: int) -> Coroutine[Any, Any, bool]:
+        """Write the log, ten times a second."""
+        if self._logbook is not None:
+            self._logbook.flush()
+        return super().on_tick(counter)
 
     def stop(self) -> None:
         """Stop when the answers on their way are out; safe in signal handlers and threads."""
@@ -203,10 +213,10 @@ def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], obje
     """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    _log_to_stderr()
+    logbook = _log_to_stderr()
     _allow_many_connections()
     try:
-        server = Serving(site)
+        server = Serving(site, logbook)
         if ready is not None:
             ready(url_of(listener))
         server.run(sockets=[listener])
@@ -214,6 +224,8 @@ def serve_on(listener: socket.socket, site: Site, *, ready: Callable[[str], obje
         sys.setswitchinterval(interval)
         listener.close()
         site.close()
+        if logbook is not None:
+            logbook.flush()
 
 
 def _allow_many_connections() -> None:
@@ -224,15 +236,16 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr() -> Logbook | None:
     """Show writes, with their times, and faults, unless the program has its own ideas about logging."""
     logger = logging.getLogger("holdfast")
     if logger.hasHandlers():
-        return
-    handler = logging.StreamHandler()
+        return None
+    handler = Logbook()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    return handler
 
 
 @contextmanager
