@@ -37,6 +37,7 @@ _BUILT_IN = (
     "holdfast.formats.sealed.format:SEALED",
     "holdfast.formats.hdf5:HDF5",
     "holdfast.formats.netcdf:NETCDF",
+    "holdfast.formats.fits:FITS",
     "holdfast.formats.npy:NPY",
     "holdfast.formats.npz:NPZ",
     "holdfast.formats.parquet:PARQUET",
