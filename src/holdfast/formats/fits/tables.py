@@ -24,7 +24,7 @@ from holdfast.formats.source import Source
 from holdfast.formats.structures import ArrayStructure, TableStructure
 from holdfast.formats.tables import Table
 
-__all__ = ["ColumnOfArrays", "FitsTable", "Rows"]
+__all__ = ["ColumnOfArrays", "FitsTable", "Rows", "is_cell"]
 
 _PIECE_BYTES = 16 << 20
 _MAX_HEAP_BYTES = 256 << 20
