@@ -51,6 +51,10 @@ class Axis:
         """Return `count` of the taken elements from the `first` on."""
         return Axis(self.start + first * self.step, self.step, count, self.dropped)
 
+    def narrowed(self, inner: Axis) -> Axis:
+        """Return what another axis takes of the elements taken here."""
+        return Axis(self.start + inner.start * self.step, self.step * inner.step, inner.count, inner.dropped)
+
     def as_slice(self) -> slice:
         """Return the same elements as a slice that keeps the axis."""
         if not self.count:
@@ -122,6 +126,28 @@ class Selection:
     def index(self) -> tuple[slice, ...]:
         """The same elements as slices, every axis kept."""
         return tuple(axis.as_slice() for axis in self.axes)
+
+    @property
+    def reduced_index(self) -> tuple[int | slice, ...]:
+        """The same elements as an index that drops the axes that are dropped."""
+        return tuple(axis.start if axis.dropped else axis.as_slice() for axis in self.axes)
+
+    def narrowed(self, index: Index) -> Selection:
+        """Return what an index takes of the result of this selection, as a selection of the same array.
+
+        Parameters
+        ----------
+        index : int, slice, Ellipsis or tuple of them
+            Of the result, whose dropped axes are gone.
+
+        Raises
+        ------
+        InvalidInputError, OutOfRangeError
+            As `of`.
+        """
+        inner = iter(Selection.of(index, self.shape).axes)
+        axes = tuple(axis if axis.dropped else axis.narrowed(next(inner)) for axis in self.axes)
+        return Selection(axes, self.source)
 
     def contiguous(self) -> tuple[int, int] | None:
         """Return first element and count of the C-order run that this is; None if it is not one."""

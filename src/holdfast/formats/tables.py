@@ -98,6 +98,19 @@ class Table:
             self._arrays[key] = to_numpy(column)
         return self._arrays[key]
 
+    def values(self, name: str) -> list[Any]:
+        """Return a column as Python's values, None where one is absent: integers stay integers."""
+        column = self._column(name)
+        kept: list[Any] = column.to_pylist() if is_arrow(column) else np.asarray(column).tolist()
+        return kept
+
+    def is_integer(self, name: str) -> bool:
+        """Whether a column is of integers, also one whose array holds floats because some are absent."""
+        column = self._column(name)
+        return bool(
+            import_pyarrow().types.is_integer(column.type) if is_arrow(column) else column.dtype.kind in "iu"
+        )
+
     def _column(self, name: str) -> Any:
         try:
             return self._columns[name]

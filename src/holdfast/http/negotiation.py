@@ -24,7 +24,8 @@ def negotiate(request: Request, offered: Sequence[str], aliases: Mapping[str, st
     Parameters
     ----------
     request : Request
-        Its ``format`` parameter (a media type or a short name) wins over ``Accept``.
+        Its ``format`` parameter (a media type or a short name, or several with commas, of which the first
+        that is offered counts) wins over ``Accept``.
     offered : sequence of str
         Media types, the preferred one first.
     aliases : mapping of str to str, optional
@@ -40,13 +41,17 @@ def negotiate(request: Request, offered: Sequence[str], aliases: Mapping[str, st
     NotAcceptableError
         When none fits; the message names all that are possible.
     """
-    short = dict(aliases or {})
+    short = aliases or {}
     wanted = request.query.get("format")
     if not wanted:
         return choose(request.headers.get("accept"), offered, short)
-    media_type = short.get(wanted.lower(), wanted)
-    if media_type in offered:
-        return media_type
+    for each in wanted.split(","):
+        name = each.partition(";")[0].strip().lower()
+        # Tiled's client takes all that follows the first dot of a file's name for its suffix.
+        for spelled in (name, name.rpartition(".")[2]):
+            media_type = short.get(spelled, spelled)
+            if media_type in offered:
+                return media_type
     raise _refusal(wanted, offered, short)
 
 
@@ -60,7 +65,7 @@ def choose(accept: str | None, offered: Sequence[str], aliases: Mapping[str, str
     offered : sequence of str
         Media types, the preferred one first.
     aliases : mapping of str to str, optional
-        Short names, for the message.
+        Short names, and further names of the offered types.
 
     Returns
     -------
@@ -80,8 +85,9 @@ def choose(accept: str | None, offered: Sequence[str], aliases: Mapping[str, str
     if not accept or accept.strip() == "*/*":
         return offered[0]
     # Frames wrap a body of any type; they are not one of the types to choose from.
+    known = aliases or {}
     parsed = [_parse(part) for part in accept.split(",")]
-    parsed = [each for each in parsed if each[0] != FRAMES_MEDIA_TYPE]
+    parsed = [(known.get(each, each), weight) for each, weight in parsed if each != FRAMES_MEDIA_TYPE]
     if not parsed:
         return offered[0]
     best, best_rank = "", (0.0, 0)
@@ -93,7 +99,7 @@ def choose(accept: str | None, offered: Sequence[str], aliases: Mapping[str, str
                 break
     if best:
         return best
-    raise _refusal(accept, offered, aliases or {})
+    raise _refusal(accept, offered, known)
 
 
 def _parse(part: str) -> tuple[str, float]:
@@ -117,7 +123,7 @@ def _fits(pattern: str, media_type: str) -> bool:
 
 
 def _refusal(wanted: str, offered: Sequence[str], aliases: Mapping[str, str]) -> NotAcceptableError:
-    names = sorted(name for name, media_type in aliases.items() if media_type in offered)
+    names = sorted(name for name, kind in aliases.items() if kind in offered and "/" not in name)
     shorter = f" (format={', '.join(names)})" if names else ""
     return NotAcceptableError(
         f"{wanted[:200]!r} is not possible here; ask for {', '.join(offered)}{shorter}",

@@ -49,7 +49,7 @@ WRONG = [
     ("/table/partition/box/t.csv?partition=9", 400, "partition"),
     ("/table/full/box/t.csv?column=Z", 404, "Z"),
     ("/container/full/box?field=nope", 404, "nope"),
-    ("/container/full/box?format=h5", 406, "application/json"),
+    ("/container/full/box?format=csv", 406, "application/json"),
     ("/asset/bytes/box?id=x", 400, "id"),
     ("/assets/x", 404, ""),
     ("/assets/-1", 404, ""),

@@ -54,6 +54,6 @@ def test_what_is_not_there_is_refused(connection):
     with pytest.raises(InvalidInputError, match="family"):
         connection.get_bytes("/table/full/box")
     with pytest.raises(NotAcceptableError, match=r"text/csv"):
-        connection.get_bytes(FULL, {"format": "xlsx"})
+        connection.get_bytes(FULL, {"format": "npy"})
     with pytest.raises(InvalidInputError):
         connection.open("POST", FULL, body=b'{"a": 1}')

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from holdfast.catalog.routes.about import AboutRoutes
 from holdfast.catalog.routes.answers import About, AssetListing, Distinct, Manifest, Node, NodePage
-from holdfast.catalog.routes.arrays import ARRAY_TYPES, ArrayRoutes
+from holdfast.catalog.routes.arrays import ArrayRoutes
 from holdfast.catalog.routes.assets import AssetRoutes
 from holdfast.catalog.routes.awkward import AWKWARD_TYPES, BUFFERS_TYPES, AwkwardRoutes
-from holdfast.catalog.routes.containers import DATASET_TYPES, ContainerRoutes
+from holdfast.catalog.routes.containers import DATASET, ContainerRoutes
 from holdfast.catalog.routes.nodes import NodeRoutes, search_lane
 from holdfast.catalog.routes.params import (
     ArrayParams,
@@ -30,7 +30,7 @@ from holdfast.catalog.routes.params import (
     SearchParams,
     TableParams,
 )
-from holdfast.catalog.routes.tables import TABLE_TYPES, TableRoutes
+from holdfast.catalog.routes.tables import TableRoutes
 from holdfast.catalog.tree import Catalog
 from holdfast.catalog.watching import Keeper
 from holdfast.errors import (
@@ -45,6 +45,7 @@ from holdfast.errors import (
     TooLargeError,
     UnreadableError,
 )
+from holdfast.formats.exports.registry import exports_of
 from holdfast.http.routing import Call, Context, Lane, Route
 from holdfast.http.zipstream import ZIP_MEDIA_TYPE
 
@@ -177,11 +178,13 @@ def _node_routes(catalog: Catalog) -> Iterable[Route]:
 
 def _data_routes(catalog: Catalog) -> Iterable[Route]:
     arrays, tables, containers = ArrayRoutes(catalog), TableRoutes(catalog), ContainerRoutes(catalog)
+    of_arrays, of_tables = exports_of("array").media_types, exports_of("table").media_types
+    of_containers = exports_of("container", DATASET).media_types
     yield _data(
-        "GET", "/array/full/{path:path}", arrays.full, ArrayParams, ARRAY_TYPES, "An array, or a slice of it"
+        "GET", "/array/full/{path:path}", arrays.full, ArrayParams, of_arrays, "An array, or a slice of it"
     )
     yield _data(
-        "GET", "/array/block/{path:path}", arrays.block, BlockParams, ARRAY_TYPES, "One block of an array"
+        "GET", "/array/block/{path:path}", arrays.block, BlockParams, of_arrays, "One block of an array"
     )
     awkward = AwkwardRoutes(catalog)
     yield _data(
@@ -206,17 +209,17 @@ def _data_routes(catalog: Catalog) -> Iterable[Route]:
             "/table/partition/{path:path}",
             tables.partition,
             PartitionParams,
-            TABLE_TYPES,
+            of_tables,
             "Part of a table",
         )
-        yield _data(method, "/table/full/{path:path}", tables.full, TableParams, TABLE_TYPES, "A whole table")
+        yield _data(method, "/table/full/{path:path}", tables.full, TableParams, of_tables, "A whole table")
         yield _data(
             method,
             "/container/full/{path:path}",
             containers.full,
             ContainerParams,
-            DATASET_TYPES,
-            "The metadata of everything below a container",
+            of_containers,
+            "Everything below a container",
         )
 
 

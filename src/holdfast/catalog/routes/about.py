@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.catalog.routes.arrays import ARRAY_ALIASES, ARRAY_TYPES
 from holdfast.catalog.routes.awkward import AWKWARD_ALIASES, AWKWARD_TYPES
-from holdfast.catalog.routes.containers import CONTAINER_ALIASES, CONTAINER_TYPES
-from holdfast.catalog.routes.sparse import SPARSE_ALIASES, SPARSE_TYPES
-from holdfast.catalog.routes.tables import TABLE_ALIASES, TABLE_TYPES
+from holdfast.catalog.routes.containers import DATASET
+from holdfast.formats.exports.registry import exports_of
 from holdfast.http.reply import Reply, json_reply
 from holdfast.http.request import Request
 from holdfast.queries import FILTERS
@@ -27,20 +25,7 @@ __all__ = ["TILED_VERSION", "AboutRoutes"]
 TILED_VERSION = "0.2.20"
 """The release of Tiled whose API this is; its clients leave fields out for older ones."""
 
-_FORMATS = {
-    "array": ARRAY_TYPES,
-    "table": TABLE_TYPES,
-    "container": CONTAINER_TYPES,
-    "sparse": SPARSE_TYPES,
-    "awkward": AWKWARD_TYPES,
-}
-_ALIASES = {
-    "array": ARRAY_ALIASES,
-    "table": TABLE_ALIASES,
-    "container": CONTAINER_ALIASES,
-    "sparse": SPARSE_ALIASES,
-    "awkward": AWKWARD_ALIASES,
-}
+_FAMILIES = ("array", "table", "container", "sparse")
 
 
 class AboutRoutes:
@@ -58,13 +43,18 @@ class AboutRoutes:
     def about(self, request: Request) -> Reply:
         """Answer what this server is and can."""
         site = request.scope["holdfast.site"]
+        offered = {family: exports_of(family) for family in _FAMILIES}
+        offered[DATASET] = exports_of("container", DATASET)
+        formats = {family: exports.media_types for family, exports in offered.items()}
+        aliases = {family: exports.aliases for family, exports in offered.items()}
+        formats["awkward"], aliases["awkward"] = AWKWARD_TYPES, AWKWARD_ALIASES
         required = not (request.direct or site.access.public)
         return json_reply(
             {
                 "api_version": 0,
                 "library_version": TILED_VERSION,
-                "formats": _FORMATS,
-                "aliases": {family: _by_type(names) for family, names in _ALIASES.items()},
+                "formats": formats,
+                "aliases": {family: _by_type(names) for family, names in aliases.items()},
                 "queries": [name for name in FILTERS if name != "tree"],
                 "authentication": {"required": required, "providers": [], "links": None},
                 "links": {"self": request.root, "documentation": f"{request.base}/openapi.json"},
@@ -77,7 +67,8 @@ class AboutRoutes:
 
 
 def _by_type(names: dict[str, str]) -> dict[str, list[str]]:
+    short = {name: media_type for name, media_type in names.items() if "/" not in name}
     return {
-        media_type: [name for name, each in names.items() if each == media_type]
-        for media_type in names.values()
+        media_type: [name for name, each in short.items() if each == media_type]
+        for media_type in short.values()
     }

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.catalog.routes.tables import TABLE_ALIASES, TABLE_TYPES, table_reply
+from holdfast.catalog.routes.exported import export_reply
+from holdfast.formats.exports.base import HeldTable, TablePart
+from holdfast.formats.exports.registry import exports_of
 from holdfast.http.limits import Limits
 from holdfast.http.negotiation import negotiate
 from holdfast.http.reply import Reply
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
     from holdfast.formats.slicing import Selection
     from holdfast.formats.sparse import SparseReader
 
-__all__ = ["SPARSE_ALIASES", "SPARSE_TYPES", "sparse_reply"]
-
-SPARSE_TYPES, SPARSE_ALIASES = TABLE_TYPES, TABLE_ALIASES
+__all__ = ["sparse_reply"]
 
 
-def sparse_reply(request: Request, reader: SparseReader, selection: Selection, filename: str) -> Reply:
+def sparse_reply(
+    request: Request, reader: SparseReader, selection: Selection, name: str, filename: str | None
+) -> Reply:
     """Answer a part of a sparse array.
 
     Parameters
@@ -37,8 +39,10 @@ def sparse_reply(request: Request, reader: SparseReader, selection: Selection, f
         The array.
     selection : Selection
         The part.
-    filename : str
-        The name a browser saves it under.
+    name : str
+        The key of the node.
+    filename : str or None
+        The name that the client asks for.
 
     Raises
     ------
@@ -47,6 +51,7 @@ def sparse_reply(request: Request, reader: SparseReader, selection: Selection, f
     TooLargeError
         More is stored there than an answer may have.
     """
-    media_type = negotiate(request, SPARSE_TYPES, SPARSE_ALIASES)
-    found = reader.select(selection, Limits().answer_bytes)
-    return table_reply(request, found.to_table(), media_type, filename)
+    exports = exports_of("sparse")
+    media_type = negotiate(request, exports.media_types, exports.aliases)
+    found = HeldTable(reader.select(selection, Limits().answer_bytes).to_table())
+    return export_reply(request, exports, media_type, TablePart.of(found), name, filename)
