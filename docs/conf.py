@@ -4,6 +4,6 @@ project = "Holdfast"
 author = "The Holdfast developers"
 extensions = ["myst_parser"]
 html_theme = "alabaster"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]

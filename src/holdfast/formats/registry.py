@@ -8,6 +8,7 @@ Owns which format answers for a file or a media type; loads a format's module wh
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -50,11 +51,22 @@ _BUILT_IN = (
 _LAST = ("holdfast.formats.text:TEXT", "holdfast.formats.text:BYTES")
 
 
+# Why a package of a third party is left out, by its entry point.
+_left_out: dict[str, str] = {}
+
+
 @cache
 def all_formats() -> tuple[Format, ...]:
-    """Return every format: ours, those of other packages, then text and bytes."""
+    """Return every format: ours, those of other packages, then text and bytes.
+
+    Warns
+    -----
+    RuntimeWarning
+        A package cannot be loaded, or brings no format; it is left out, the others stay.
+    """
+    _left_out.clear()
     theirs = [_load_entry(entry) for entry in entry_points(group=ENTRY_POINT_GROUP)]
-    return (*map(_load, _BUILT_IN), *theirs, *map(_load, _LAST))
+    return (*map(_load, _BUILT_IN), *filter(None, theirs), *map(_load, _LAST))
 
 
 def detect(source: Source) -> Format:
@@ -93,7 +105,10 @@ def get_format(media_type: str) -> Format:
     for each in all_formats():
         if media_type in each.media_types:
             return each
-    raise UnreadableError(f"no installed format reads {media_type}; install the package that brings it")
+    broken = f" (left out: {'; '.join(_left_out.values())})" if _left_out else ""
+    raise UnreadableError(
+        f"no installed format reads {media_type}; install the package that brings it{broken}"
+    )
 
 
 @cache
@@ -109,16 +124,24 @@ def is_built_in(form: Format) -> bool:
 
 def _load(target: str) -> Format:
     module, name = target.split(":")
-    return _checked(getattr(import_module(module), name), target)
+    found = getattr(import_module(module), name)
+    assert isinstance(found, Format)
+    return found
 
 
-def _load_entry(entry: EntryPoint) -> Format:
-    return _checked(entry.load(), f"{entry.name} of {entry.value}")
+def _load_entry(entry: EntryPoint) -> Format | None:
+    """Load a format of a third party; None if that fails, for the others must not fail with it."""
+    try:
+        found = entry.load()
+    except Exception as error:  # a package of a third party may raise anything
+        _leave_out(entry, f"{type(error).__name__}: {error}")
+        return None
+    if isinstance(found, Format):
+        return found
+    _leave_out(entry, "it is no instance of Format")
+    return None
 
 
-def _checked(value: object, name: str) -> Format:
-    if not isinstance(value, Format):
-        raise UnreadableError(
-            f"{name} is registered as a format and is none; it must be an instance of Format"
-        )
-    return value
+def _leave_out(entry: EntryPoint, reason: str) -> None:
+    _left_out[entry.name] = f"{entry.name} of {entry.value}, {reason}"
+    warnings.warn(f"a format is left out: {_left_out[entry.name]}", RuntimeWarning, stacklevel=3)
