@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.catalog.client.login import login
 from holdfast.catalog.client.node import Node, make_node
 from holdfast.catalog.client.session import Session, split_address
 from holdfast.errors import InvalidInputError
@@ -11,7 +12,9 @@ from holdfast.paths import is_url
 __all__ = ["from_uri"]
 
 
-def from_uri(uri: str, api_key: str | None = None) -> Node:
+def from_uri(
+    uri: str, api_key: str | None = None, *, username: str | None = None, password: str | None = None
+) -> Node:
     """Open a catalog, or a node of it, by its address.
 
     Parameters
@@ -20,6 +23,9 @@ def from_uri(uri: str, api_key: str | None = None) -> Node:
         ``http://host:port``, or the address of a node as ``node.uri`` gives it. A Tiled server's too.
     api_key : str, optional
         Default ``HOLDFAST_API_KEY``. It is never shown, kept in a file or pickled.
+    username, password : str, optional
+        For a Tiled server that asks for them; Holdfast's own servers take keys only. What they open is
+        renewed as long as the catalog is in use, and is never pickled.
 
     Returns
     -------
@@ -29,11 +35,11 @@ def from_uri(uri: str, api_key: str | None = None) -> Node:
     Raises
     ------
     InvalidInputError
-        When it is no URL.
+        When it is no URL, or the server takes no passwords.
     TransportError
         When no server answers there.
     AuthenticationError
-        When the server wants a key.
+        When the server wants a key, or the password is another.
     NotFoundError
         When the server has no such node, or is no catalog.
     """
@@ -43,6 +49,8 @@ def from_uri(uri: str, api_key: str | None = None) -> Node:
         )
     address, path = split_address(uri)
     session = _opened(address, api_key)
+    if username is not None or password is not None:
+        login(session.connection, username or "", password or "")
     return make_node(session, path, session.item(path))
 
 

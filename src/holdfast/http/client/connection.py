@@ -75,7 +75,10 @@ class Connection:
     def __init__(self, transport: Transport, prefix: str = "", api_key: str | None = None) -> None:
         self._transport = transport
         self._prefix = prefix
-        self._key = api_key
+        self._credential: Callable[[], str] | None = None
+        if api_key is not None:
+            authorization = f"Apikey {api_key}"
+            self._credential = lambda: authorization
         self._blocks = BlockCache()
 
     @classmethod
@@ -123,6 +126,20 @@ class Connection:
     def is_local(self) -> bool:
         """True when the application is in this process."""
         return isinstance(self._transport, InProcess)
+
+    def anonymous(self) -> Connection:
+        """Return a connection over the same transport that sends no key."""
+        return Connection(self._transport, self._prefix)
+
+    def authorize(self, credential: Callable[[], str]) -> None:
+        """Let every later request say who this is in another way than by a key.
+
+        Parameters
+        ----------
+        credential : callable
+            Gives the value of ``Authorization``; asked for each request, by any thread.
+        """
+        self._credential = credential
 
     def uri_of(self, path: str, params: Params = None) -> str:
         """Return the full address of a path, quoted, without the key."""
@@ -472,8 +489,8 @@ class Connection:
 
     def _fields(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         fields = [("user-agent", "holdfast"), *headers.items()]
-        if self._key is not None:
-            fields.append(("authorization", f"Apikey {self._key}"))
+        if self._credential is not None:
+            fields.append(("authorization", self._credential()))
         return fields
 
 
