@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+TILED = ("0.2.20", "0.2.19", "0.2.16")
+"""The releases of Tiled that must work with us, the newest first."""
+
 CONVERSATION = Path(__file__).parent / "conversation.py"
 
 

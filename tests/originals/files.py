@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import awkward
 import h5py
 import numpy as np
+import scipy.sparse
+import sparse
 
 NUMBERS = np.arange(60, dtype="float64").reshape(3, 4, 5)
 STRUCTURED = np.array([(1, 2.5, b"ab"), (2, 3.5, b"cd")], dtype=[("id", "<i4"), ("x", "<f8"), ("tag", "S2")])
@@ -21,6 +24,14 @@ ARRAYS = {
     "fixed": np.array([b"ab", b"cde"], dtype="S3"),
     "structured": STRUCTURED,
 }
+CUBE = sparse.random((6, 5, 4), density=0.3, random_state=3)
+MATRIX = scipy.sparse.random_array((30, 20), density=0.1, rng=np.random.default_rng(3), format="csr")
+EVENTS = [
+    {"t": 0.5, "hits": [{"x": 1, "y": 2.5}, {"x": 2, "y": 3.5}], "label": "a"},
+    {"t": 1.5, "hits": [], "label": "é"},
+    {"t": None, "hits": [{"x": 4, "y": 5.5}], "label": ""},
+]
+LISTS = [[1.0, 2.0], [], [3.5]]
 COLORS = ["red", "green", "blue"]
 N_SAMPLES = 12
 
@@ -58,6 +69,19 @@ def write_arrays(path: Path) -> None:
         file.create_dataset(
             "chunked", data=np.arange(600).reshape(20, 30), chunks=(7, 11), compression="gzip"
         )
+
+
+def write_uneven(root: Path) -> None:
+    """Write sparse and awkward arrays below `root`, as the libraries that make them do."""
+    sparse.save_npz(root / "cube.npz", CUBE)
+    scipy.sparse.save_npz(root / "matrix.npz", MATRIX)
+    with h5py.File(root / "events.h5", "w") as file:
+        packed = awkward.to_packed(awkward.Array(EVENTS))
+        form, length, _ = awkward.to_buffers(packed, container=file.create_group("hits"))
+        file["hits"].attrs.update({"form": form.to_json(), "length": length})
+        lists = file.create_dataset("lists", (3,), h5py.vlen_dtype("f8"))
+        for number, each in enumerate(LISTS):
+            lists[number] = each
 
 
 def write_climate(path: Path) -> None:

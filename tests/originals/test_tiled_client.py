@@ -1,4 +1,4 @@
-"""The unmodified tiled 0.2.20 client, in its own environment, against our server: it gets what it asks."""
+"""The unmodified tiled clients of three releases, each in its own environment, against our server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ import pytest
 
 from originals import files
 from originals.environments import RefusedError
+from originals.tiled_server import release
 from served import KEY, holdfast, served
 
 pytestmark = pytest.mark.originals
+
+__all__ = ["release"]
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 IMPORTS = """
@@ -30,6 +33,7 @@ Ask = Callable[..., Any]
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory) -> Path:
     root = files.write(tmp_path_factory.mktemp("lab") / "lab")
+    files.write_uneven(root)
     indexed = holdfast("index", root)
     assert indexed.returncode == 0, indexed.stderr
     return root
@@ -42,9 +46,9 @@ def url(directory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def ask(original, url) -> Ask:
+def ask(original, url, release) -> Ask:
     """Ask the tiled client, which is connected as `client`."""
-    conversation = original("tiled-0.2.20")
+    conversation = original(f"tiled-{release}")
     conversation(IMPORTS + f"client = from_uri({url!r}, api_key={KEY!r})\nsamples = client['samples']")
     return conversation
 
@@ -68,9 +72,9 @@ def test_it_is_refused_without_a_key_and_with_a_wrong_one(ask, url):
         ask(f"from_uri({url!r})")
 
 
-def test_a_public_server_needs_no_key(original, directory):
+def test_a_public_server_needs_no_key(original, directory, release):
     with served(directory, "--public") as server:
-        conversation = original("tiled-0.2.20")
+        conversation = original(f"tiled-{release}")
         assert "samples" in conversation(IMPORTS + f"list(from_uri({server.url!r}))")
 
 
@@ -107,12 +111,12 @@ def test_pages_of_keys_values_and_items_can_be_sliced(ask):
     assert ask("samples.values().first().metadata['n'], samples.values().last().metadata['n']") == [0, 11]
 
 
-def test_long_listings_come_in_pages(ask, tmp_path, original):
+def test_long_listings_come_in_pages(tmp_path, original, release):
     for number in range(250):
         (tmp_path / f"n{number:03d}.txt").write_text(str(number))
     assert holdfast("index", tmp_path).returncode == 0
     with served(tmp_path, "--public") as server:
-        many = original("tiled-0.2.20")
+        many = original(f"tiled-{release}")
         many(IMPORTS + f"client = from_uri({server.url!r})")
         assert many("list(client)") == [f"n{number:03d}.txt" for number in range(250)]
         assert many("len(client.items()[:250]), client.keys()[249]") == [250, "n249.txt"]
@@ -285,6 +289,89 @@ def test_distinct_values_are_counted(ask):
     assert counts == {"red": 4, "green": 4, "blue": 4}
 
 
+# Sparse and awkward arrays
+
+
+def test_sparse_arrays_arrive_with_their_zeros(ask):
+    assert ask("type(client['cube.npz']).__name__") == "SparseClient"
+    assert ask("client['cube.npz'].read().todense()") == files.CUBE.todense().tolist()
+    assert ask("client['matrix.npz'].todense()") == files.MATRIX.toarray().tolist()
+    assert ask("client['cube.npz'].shape, client['matrix.npz'].chunks") == [[6, 5, 4], [[30], [20]]]
+
+
+@pytest.mark.parametrize("index", ["1:4", ":, 2:, :3", "0", ":, 1"])  # its client sends no steps
+def test_slices_of_sparse_arrays_equal_those_of_numpy(ask, index):
+    truth = eval(f"files.CUBE.todense()[{index}]")
+    assert ask(f"client['cube.npz'][{index}].todense()") == truth.tolist()
+
+
+def test_blocks_of_sparse_arrays_arrive(ask):
+    assert ask("client['matrix.npz'].read_block((0, 0)).todense()") == files.MATRIX.toarray().tolist()
+    with pytest.raises(RefusedError):
+        ask("client['matrix.npz'].read_block((0, 1))")
+
+
+def test_awkward_arrays_arrive_whole_and_by_field(ask):
+    assert ask("type(client['events.h5/hits']).__name__") == "AwkwardClient"
+    assert ask("client['events.h5/hits'].read().to_list()") == files.EVENTS
+    assert ask("client['events.h5/hits'][0, 'hits', 'x'].to_list()") == [1, 2]
+    assert ask("client['events.h5/hits']['label'].to_list()") == ["a", "é", ""]
+    assert ask("client['events.h5/lists'].read().to_list()") == files.LISTS
+    assert ask("client['events.h5/lists'][2:].to_list()") == [[3.5]]
+
+
+def test_only_the_buffers_of_the_chosen_field_travel(ask):
+    count = (
+        "from tiled.client.logger import *\n"
+        "sizes = []\n"
+        "hook = lambda response: sizes.append(int(response.headers['content-length']))\n"
+        "hooks = client.context.http_client.event_hooks\n"
+        "hooks['response'].append(hook); client.context.http_client.event_hooks = hooks\n"
+        "client['events.h5/hits'].read(); client['events.h5/hits']['t']\n"
+        "hooks['response'].remove(hook); client.context.http_client.event_hooks = hooks\n"
+    )
+    ask(count)
+    _, whole, _, part = ask("sizes")
+    assert part < whole
+
+
+def test_they_are_exported(ask, tmp_path):
+    ask(f"client['matrix.npz'].export({str(tmp_path / 'm.csv')!r}, slice=(slice(0, 9),))")
+    with (tmp_path / "m.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == files.MATRIX[:9].nnz
+    assert list(rows[0]) == ["dim0", "dim1", "data"]
+    ask(f"client['events.h5/hits'].export({str(tmp_path / 'e.json')!r})")
+    assert json.loads((tmp_path / "e.json").read_text()) == files.EVENTS
+
+
+def test_they_are_found_by_family_and_by_specs(ask):
+    assert ask("list(client.search(StructureFamilyQuery('sparse')))") == ["cube.npz", "matrix.npz"]
+    assert ask("list(client['events.h5'].search(StructureFamilyQuery('awkward')))") == ["hits", "lists"]
+
+
+# What only some releases ask
+
+
+def test_access_is_told_in_the_words_of_each_release(ask, release):
+    word, kind, none = ("blob", "dict", {}) if release == "0.2.16" else ("tags", "list", [])
+    assert ask(f"{kind}(client['samples'].access_{word})") == none
+
+
+def test_a_search_of_all_depths_finds_nodes_below(ask, release):
+    if release == "0.2.16":
+        with pytest.raises(RefusedError):
+            ask("client.search_deep(Key('n') == 7)")
+        return
+    assert ask("[list(path) for path in client.search_deep(Key('n') == 7)]") == [["samples", "s07.h5"]]
+
+
+def test_what_the_server_says_of_itself_is_understood(ask):
+    assert ask("client.context.server_info.library_version") == "0.2.20"
+    assert "text/csv" in ask("client['cube.npz'].formats")
+    assert "application/json" in ask("client['events.h5/hits'].formats")
+
+
 # Files and exports
 
 
@@ -347,7 +434,7 @@ def test_impossible_exports_name_what_is_possible(ask, tmp_path):
 
 
 @pytest.mark.skipif(not REAL_DATA.exists(), reason="no ../shared/data beside the checkout")
-def test_real_files_are_listed_searched_and_read(original, tmp_path):
+def test_real_files_are_listed_searched_and_read(original, tmp_path, release):
     import shutil
 
     import h5py
@@ -355,7 +442,7 @@ def test_real_files_are_listed_searched_and_read(original, tmp_path):
     shutil.copytree(REAL_DATA, tmp_path / "data", copy_function=shutil.copyfile)
     assert holdfast("index", tmp_path / "data").returncode == 0
     with served(tmp_path / "data", "--public", timeout_s=300) as server:
-        conversation = original("tiled-0.2.20")
+        conversation = original(f"tiled-{release}")
         conversation(IMPORTS + f"client = from_uri({server.url!r})")
         assert sorted(conversation("list(client['nexus'])")) == sorted(
             p.name for p in (REAL_DATA / "nexus").iterdir()

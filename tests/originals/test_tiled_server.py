@@ -1,13 +1,8 @@
-"""Our client against the unmodified Tiled 0.2.20 server: it sees what Tiled's own client sees."""
+"""Our client against the unmodified Tiled servers of three releases: it sees what Tiled's own client sees."""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import subprocess
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,53 +21,19 @@ from holdfast.queries import (
     StructureFamilyQuery,
 )
 from originals import files
-from originals.environments import environment_of
-from served import drained
+from originals.tiled_server import release, tiled_serving
 
 pytestmark = pytest.mark.originals
 
 SECRET = "secret"
-
-
-@contextlib.contextmanager
-def tiled_serving(directory: Path) -> Iterator[str]:
-    """Run `tiled serve directory` until the block ends; give its address when it has listed everything."""
-    tiled = environment_of("tiled-0.2.20").parent / "tiled"
-    server = subprocess.Popen(
-        [tiled, "serve", "directory", directory, "--keep-ext", "--api-key", SECRET, "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=directory.parent,
-    )
-    watchdog = threading.Timer(300, server.kill)
-    watchdog.start()
-    try:
-        address = ready(server)
-        with drained(server):
-            yield address
-    finally:
-        watchdog.cancel()
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def ready(server: subprocess.Popen[str]) -> str:
-    assert server.stdout is not None
-    said, address, listed = [], "", False
-    for line in server.stdout:
-        said.append(line)
-        address = address or "".join(re.findall(r"http://127\.0\.0\.1:\d+", line)[:1])
-        listed = listed or "Indexing complete" in line
-        if address and listed:
-            return address
-    raise AssertionError("Tiled did not start:\n" + "".join(said[-20:]))
+__all__ = ["release"]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory) -> Iterator[str]:
+def url(tmp_path_factory, release) -> Iterator[str]:
     directory = files.write(tmp_path_factory.mktemp("tiled") / "lab")
-    with tiled_serving(directory) as address:
+    command = ["directory", directory, "--keep-ext", "--api-key", SECRET]
+    with tiled_serving(release, command, "Indexing complete") as address:
         yield address
 
 
@@ -83,8 +44,8 @@ def ours(url) -> Iterator[hf.catalog.Container]:
 
 
 @pytest.fixture(scope="module")
-def theirs(original, url):
-    conversation = original("tiled-0.2.20")
+def theirs(original, url, release):
+    conversation = original(f"tiled-{release}")
     conversation(f"from tiled.client import from_uri; client = from_uri({url!r}, api_key={SECRET!r})")
     conversation("from tiled.queries import *")
     return conversation

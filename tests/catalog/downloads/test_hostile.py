@@ -152,3 +152,25 @@ def test_an_endless_listing_of_one_page_ends(tmp_path):
     node = file_node("a")
     with serving(Endless({"a": node}, {("asset/bytes", "a"): BODY})) as url, pytest.raises(HoldfastError):
         download(from_uri(url), tmp_path / "stuff", progress=False)
+
+
+def tiled_directory(data_uri="file://localhost/srv/data/my%20zarr"):
+    """Describe a directory as Tiled does: by where it lies on its machine."""
+    listed = [{"id": 1, "data_uri": data_uri, "is_directory": True, "parameter": "data_uri"}]
+    source = {"structure_family": "array", "mimetype": "application/x-zarr", "assets": listed}
+    return item("z", "array", sources=[source])
+
+
+def test_a_manifest_of_places_on_the_servers_machine_is_taken_relative_to_the_directory(tmp_path):
+    found = attempt({"z": tiled_directory()}, tmp_path, manifest=["/srv/data/my zarr/c/0", "zarr.json"])
+    assert {"work/deep/stuff/data/z/c/0", "work/deep/stuff/data/z/zarr.json"} <= found
+
+
+@pytest.mark.parametrize(
+    "name", ["/srv/data/my zarr2/a", "/srv/data/my zarr/../a", "/srv/data/my zarr//etc/x", "/etc/passwd", "/"]
+)
+def test_places_outside_the_directory_are_still_refused(name, tmp_path):
+    with pytest.raises(HoldfastError):
+        attempt({"z": tiled_directory()}, tmp_path, manifest=[name])
+    with pytest.raises(HoldfastError):
+        attempt({"z": tiled_directory("file://localhost/")}, tmp_path / "again", manifest=[name])

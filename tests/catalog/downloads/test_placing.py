@@ -139,3 +139,14 @@ def test_whatever_a_server_says_stays_below_the_destination(entries):
         assert target
         assert not {"", ".", ".."} & set(target)
         assert not any("/" in part or "\0" in part for part in target)
+
+
+def test_data_in_no_file_is_named_and_what_is_inside_files_is_not():
+    made = nodes(
+        lab=("container", [asset(1, "lab", is_directory=True)]),
+        lab__aDOTh5=("container", [asset(2, "lab/a.h5")]),
+        memory=("container", []),
+    )
+    for path in ("lab/a.h5/x", "lab/b", "memory/t"):
+        made[tuple(path.split("/"))] = item(path, "table" if path.endswith("t") else "array")
+    assert place(made, lambda path, asset: ()).without_file == ["lab/b", "memory/t"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 from holdfast.catalog.client.session import Pairs, Path, Session
 from holdfast.errors import (
@@ -54,6 +55,8 @@ class Asset:
         The name by which the node's own file refers to it; None for the node's own file.
     is_frame : bool
         Whether it is one of the files of a sequence, which lie beside its node.
+    base : str
+        Where a server of another kind has it: Tiled's lists of a directory's files begin with that.
     """
 
     id: int
@@ -65,6 +68,7 @@ class Asset:
     modified_ns: int | None = None
     link: str | None = None
     is_frame: bool = False
+    base: str = ""
 
     @classmethod
     def read(cls, item: Mapping[str, Json]) -> Self:
@@ -79,8 +83,10 @@ class Asset:
         kind, _, link = str(item.get("parameter") or "").partition(":")
         location = item.get("location")
         is_frame = kind == _FRAMES and location is not None
+        base = ""
         if location is None:
-            location = str(item.get("data_uri") or "").rstrip("/").rpartition("/")[2]
+            base = unquote(urlsplit(str(item.get("data_uri") or "")).path).rstrip("/")
+            location = base.rpartition("/")[2]
         try:
             return cls(
                 int(item["id"]),
@@ -92,6 +98,7 @@ class Asset:
                 item.get("modified"),
                 item.get("link") or (link if kind in _LINKS else None),
                 is_frame,
+                base,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ServerError(
@@ -181,13 +188,19 @@ def manifest(session: Session, path: Path, asset: Asset) -> list[Path]:
     ------
     InvalidInputError
         For a name that would leave the directory.
+
+    Notes
+    -----
+    Tiled (0.2.20) says where the files are on its machine; what lies below the directory's own place there
+    is taken relative to it.
     """
     names = session.get("asset/manifest", path, [("id", str(asset.id))]).get("manifest") or []
     found = []
     for name in names:
         if not isinstance(name, str):
             raise InvalidInputError(f"the server names the file {name!r}, which is no relative path; refused")
-        found.append(parse_key(name, "name of a file"))
+        inside = name.removeprefix(f"{asset.base}/") if asset.base else name
+        found.append(parse_key(inside, "name of a file"))
     return found
 
 

@@ -58,7 +58,8 @@ def download(
     -------
     Report
         ``checked`` counts the files. Notes name files that others refer to and that were absent at the source
-        already, and files for which the source had recorded no digest: theirs was computed on arrival.
+        already, nodes whose data is in no file there (`export` saves it), and files for which the source had
+        recorded no digest: theirs was computed on arrival.
 
     Raises
     ------
@@ -142,6 +143,9 @@ def _counting(total: int, progress: bool | Progress) -> Iterator[Callable[[int],
 
 def _report(placing: Placing, arrived: Mapping[Path, Arrived]) -> Report:
     notes = [f"absent at the source already: {location}" for location in placing.absent]
+    notes += [
+        f"in no file at the source, only its description was taken: {path}" for path in placing.without_file
+    ]
     notes += [
         f"digest computed on arrival, none was recorded: {'/'.join(target)}"
         for target, facts in arrived.items()

@@ -18,6 +18,8 @@ from holdfast.types import Json
 
 __all__ = ["Placing", "Wanted", "place"]
 
+_WITHOUT_DATA = frozenset({"container", "bytes"})
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -50,11 +52,14 @@ class Placing:
         Where the asset of a node (path, number of the asset) lies below ``data/``.
     absent : list of str
         Files that others refer to and that are missing at the source.
+    without_file : list of str
+        Nodes whose data the server has in no file: only what is said of them can be taken.
     """
 
     files: dict[Path, Wanted] = field(default_factory=dict)
     homes: dict[tuple[Path, int], Path] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    without_file: list[str] = field(default_factory=list)
 
 
 def place(nodes: Mapping[Path, Json], manifest: Callable[[Path, Asset], Sequence[Path]]) -> Placing:
@@ -94,8 +99,19 @@ def place(nodes: Mapping[Path, Json], manifest: Callable[[Path, Asset], Sequence
         for asset in assets:
             if asset.link is not None:
                 _put(placing, path, asset, linked_place(own or path, asset), [()])
+    placing.without_file.extend("/".join(path) for path in nodes if not _has_file(path, nodes))
     _refuse_files_as_directories(placing.files)
     return placing
+
+
+def _has_file(path: Path, nodes: Mapping[Path, Json]) -> bool:
+    """Whether the data of a node, if it has any, is in a file: its own, or that of a node above."""
+    if nodes[path]["attributes"]["structure_family"] in _WITHOUT_DATA:
+        return True
+    above = (nodes.get(path[:depth]) for depth in range(len(path), 0, -1))
+    return any(
+        not asset.is_directory or each is nodes[path] for each in above if each for asset in _assets(each)
+    )
 
 
 def _assets(item: Json) -> list[Asset]:
