@@ -132,13 +132,7 @@ class Connection:
         return Connection(self._transport, self._prefix)
 
     def authorize(self, credential: Callable[[], str]) -> None:
-        """Let every later request say who this is in another way than by a key.
-
-        Parameters
-        ----------
-        credential : callable
-            Gives the value of ``Authorization``; asked for each request, by any thread.
-        """
+        """Send what `credential` gives as ``Authorization`` from now on; any thread asks it, each time."""
         self._credential = credential
 
     def uri_of(self, path: str, params: Params = None) -> str:
