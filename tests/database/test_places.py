@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from holdfast.database import Database, ObjectName, locate, register_resolver, resolve
+from holdfast.database import Database, ObjectName, locate, names, register_resolver, resolve
 from holdfast.errors import InvalidInputError, NotFoundError
 
 UID = "0123456789abcdef" * 2
@@ -78,7 +78,8 @@ def test_other_texts_are_no_object_names(text):
         ObjectName.parse(text)
 
 
-def test_resolver_answers_for_its_face():
+def test_resolver_answers_for_its_face(monkeypatch):
+    monkeypatch.setattr(names, "_resolvers", {})  # what is registered here must not answer for other tests
     register_resolver("store", lambda name: name.path)
     assert resolve(ObjectName(UID, "store", ("a",))) == ("a",)
     with pytest.raises(NotFoundError):
