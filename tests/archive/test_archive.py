@@ -20,8 +20,12 @@ from holdfast.events import bus
 from holdfast.queries import Key
 
 
+def whole_yaml(archive):
+    return yaml.safe_load(Path(archive.root, ".manifest", "manifest.yaml").read_text())
+
+
 def yaml_names(archive):
-    data = yaml.safe_load(Path(archive.root, ".manifest", "manifest.yaml").read_text())
+    data = whole_yaml(archive)
     return {name for event in data["events"].values() for production in event.values() for name in production}
 
 
@@ -340,3 +344,19 @@ def test_what_a_dead_writer_left_under_a_name_makes_room(archive, file):
     archive.add_file("S1", "Prod0", file("a", b"aaa"), new_name="sub/a")
     assert Path(archive.fetch_file("S1", "Prod0", "sub/a")).read_bytes() == b"aaa"
     assert archive.check().ok
+
+
+def test_yaml_is_the_same_with_and_without_foreign_entries(archive, file):
+    for event, name in (("S1", "b"), ("S2", "a"), ("S1", "sub/c"), ("S10", "1.0")):
+        archive.add_file(event, "Prod0", file(f"{event}-{name}".replace("/", "-"), name.encode()), name)
+    archive.flush()
+    path = Path(archive.root, ".manifest", "manifest.yaml")
+    data = whole_yaml(archive)
+    assert data == archive.manifest.data
+    data["events"]["S1"]["Prod0"]["a0"] = {"hash": "0" * 32, "uuid": "e" * 32}
+    path.write_text(yaml.safe_dump(data))
+    archive.add_file("S1", "Prod1", file("x", b"x"))
+    archive.flush()
+    data["events"]["S1"]["Prod1"] = archive.manifest.data["events"]["S1"]["Prod1"]
+    assert whole_yaml(archive) == data == archive.manifest.data
+    assert "entries: 6, foreign: 1," in path.read_text().partition("\n")[0]

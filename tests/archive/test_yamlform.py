@@ -56,6 +56,10 @@ def entry(event="S1", production="Prod0", name="a", digest="0" * 31 + "a", uuid=
     return Entry(Place.of(event, production, name), uuid, {"md5": Digest("md5", digest)}, is_foreign=True)
 
 
+def text_of(title, entries):
+    return written(title, [each.listed for each in entries], foreign=len(entries))
+
+
 def nested(entries):
     data = {}
     for each in entries:
@@ -73,7 +77,7 @@ def test_odd_names_survive_every_reader(text):
         entry(event=f"{text}3", name=text),
     ]
     entries.sort(key=lambda each: each.place.event)
-    content = written(text, entries)
+    content = text_of(text, entries)
     assert yaml.safe_load(content) == {"name": text, "events": nested(entries)}
     assert [each.place for each in parsed(content, "m").entries] == [each.place for each in entries]
 
@@ -93,7 +97,7 @@ def test_any_names_survive(names, title):
         )
     except InvalidInputError:
         return
-    content = written(title, entries)
+    content = text_of(title, entries)
     assert yaml.safe_load(content) == {"name": title, "events": nested(entries)}
     text = parsed(content, "m")
     assert (text.name, [each.place for each in text.entries]) == (title, [each.place for each in entries])
@@ -101,7 +105,7 @@ def test_any_names_survive(names, title):
 
 @pytest.mark.parametrize("digest", ["0" * 32, "1" * 32, "1e" + "3" * 30, "0" * 31 + "e"])
 def test_hashes_and_uuids_stay_text(digest):
-    content = written("T", [entry(digest=digest, uuid=digest)])
+    content = text_of("T", [entry(digest=digest, uuid=digest)])
     [facts] = yaml.safe_load(content)["events"]["S1"]["Prod0"].values()
     assert facts == {"hash": digest, "uuid": digest}
     assert parsed(content, "m").entries[0].uuid == digest
@@ -109,7 +113,7 @@ def test_hashes_and_uuids_stay_text(digest):
 
 def test_body_is_what_the_original_would_dump():
     entries = [entry(name=name) for name in ("a.txt", "b", "sub/c.h5")]
-    content = written("Test Store", entries)
+    content = text_of("Test Store", entries)
     body = content.partition(b"\n")[2].decode()
     assert body.replace('"Test Store"', "Test Store") == yaml.dump(
         {"name": "Test Store", "events": nested(entries)}
@@ -117,12 +121,12 @@ def test_body_is_what_the_original_would_dump():
 
 
 def test_untouched_file_is_known_and_a_touched_one_too():
-    content = written("T", [])
+    content = text_of("T", [])
     assert is_untouched(content)
     assert not is_untouched(content + b"x")
     assert not is_untouched(content.replace(b"name: T", b"name: U"))
     assert not is_untouched(yaml.dump(yaml.safe_load(content)).encode())
-    assert not is_untouched(written("T", [entry()]))
+    assert not is_untouched(text_of("T", [entry()]))
 
 
 @pytest.mark.parametrize(

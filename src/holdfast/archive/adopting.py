@@ -158,7 +158,8 @@ def _restore_yaml(root: str) -> None:
             return
     entries = sorted(_found(root), key=lambda entry: entry.place.path.split("/", 2))
     # The new uid says that there was a log once.
-    files.write_atomic(path, written(os.path.basename(root), entries, uuid.uuid4().hex))
+    listed = [entry.listed for entry in entries]
+    files.write_atomic(path, written(os.path.basename(root), listed, uuid.uuid4().hex, len(listed)))
 
 
 def _found(root: str) -> Iterator[Entry]:

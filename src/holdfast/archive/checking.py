@@ -185,7 +185,8 @@ def _extra(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[Finding]:
         # What somebody is just adding is published before it is recorded: wait for it, and look again.
         with contextlib.suppress(BusyError):
             alone(manifest.root, _PATIENCE_S).release()
-        extra = list(_unclaimed(manifest.root, manifest.entries()))
+        still = set(_unclaimed(manifest.root, manifest.entries()))  # new ones are the next adds'
+        extra = [path for path in extra if path in still]
     return (Finding("extra", path) for path in extra)
 
 

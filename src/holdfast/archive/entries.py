@@ -18,7 +18,10 @@ from holdfast.hashing import Digest
 from holdfast.paths import check_name, parse_key
 from holdfast.types import Json
 
-__all__ = ["Entry", "Place", "check_uuid"]
+__all__ = ["Entry", "Listed", "Place", "check_uuid"]
+
+Listed = tuple[str, str, str, str, str]
+"""What the original knows of an entry: event, production, name, hash, uuid."""
 
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -158,6 +161,12 @@ class Entry:
     def main_digest(self) -> Digest:
         """The digest that the original knows: md5, else sha256."""
         return self.digests.get("md5") or self.digests["sha256"]
+
+    @property
+    def listed(self) -> Listed:
+        """What the original knows of it."""
+        place = self.place
+        return place.event, place.production, place.name, self.main_digest.hex, self.uuid
 
     def to_dict(self) -> dict[str, Json]:
         """Return the entry as JSON values, with digests in hexadecimal by algorithm."""

@@ -19,7 +19,7 @@ from collections.abc import Hashable, Sequence
 from holdfast import files
 from holdfast.archive import lifetimes
 from holdfast.archive.entries import Entry, Place, check_uuid
-from holdfast.archive.yamlfile import YAML, YamlFile, without_known
+from holdfast.archive.yamlfile import YAML, State, YamlFile, without_known
 from holdfast.archive.yamlform import is_untouched, parsed, written
 from holdfast.database.archive import EntryRow, LogRow, ManifestDatabase
 from holdfast.errors import InvalidInputError, NotAStoreError, NotFoundError, UnreadableError
@@ -64,7 +64,7 @@ class Manifest:
             raise NotAStoreError(
                 f"{self.root} is no archive: it has no {FOLDER}; make one with 'holdfast archive init'"
             )
-        self.yaml = YamlFile(self._path(), lambda: (self.name, self.entries(), self.uid), self._remember)
+        self.yaml = YamlFile(self._path(), self._state, self._remember)
         self._database = self._open_database(read_only=True)
         if self._database is None:
             self.yaml.text()
@@ -225,9 +225,17 @@ class Manifest:
                 self._foreign = (signature, self._foreign_in(self.yaml.content()) if signature else ())
             return self._foreign[1]
 
-    def _remember(self, signature: Hashable, entries: list[Entry]) -> None:
+    def _state(self) -> State:
+        """Return what the YAML should say."""
+        listed = self._database.listed() if self._database else []
+        foreign = self.foreign()
+        if foreign:
+            listed = sorted([*listed, *(entry.listed for entry in foreign)])
+        return State(self.name, listed, self.uid, foreign)
+
+    def _remember(self, signature: Hashable, foreign: tuple[Entry, ...]) -> None:
         with self._guard:
-            self._foreign = (signature, tuple(entry for entry in entries if entry.is_foreign))
+            self._foreign = (signature, foreign)
 
     def _foreign_in(self, content: bytes) -> tuple[Entry, ...]:
         if self._database is None:
@@ -329,7 +337,7 @@ class Manifest:
         heads = database.add(rows, action, who)
         if action != "add":
             self._foreign = None
-        self.yaml.fall_behind(database.count)
+        self.yaml.fall_behind(len(rows), database.count)
         return heads
 
     def note(self, action: str, facts: dict[str, Json]) -> str:
@@ -351,7 +359,8 @@ class Manifest:
                 name, uid = self._names_of_text()
                 if uid:
                     # From here the file says itself that a database may not know what it lists.
-                    files.write_atomic(self.yaml.path, written(name, self.foreign(), uid))
+                    foreign = [entry.listed for entry in self.foreign()]
+                    files.write_atomic(self.yaml.path, written(name, foreign, uid, len(foreign)))
                 hidden = self._path(f"{DATABASE}.new")
                 files.remove(hidden, missing_ok=True)
                 uid = uid or secrets.token_hex(16)

@@ -8,22 +8,34 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple
 
 from holdfast import files
 from holdfast.archive import lifetimes
 from holdfast.archive.aside import set_aside
-from holdfast.archive.entries import Entry
+from holdfast.archive.entries import Entry, Listed
 from holdfast.archive.yamlform import ManifestText, is_untouched, parsed, written
 from holdfast.errors import HoldfastError, NotFoundError, UnreadableError
 
-__all__ = ["YAML", "YamlFile", "without_known"]
+__all__ = ["YAML", "State", "YamlFile", "without_known"]
 
 YAML = "manifest.yaml"
-# How long it may be behind while somebody writes, less the time that writing it takes.
-_BEHIND_S = 0.5
+# How long it may be behind while somebody adds, with the time that writing it takes.
+_BEHIND_S = 0.6
+# From here on writing it each time would slow adding down: it may be behind by one of so many entries.
+_LONG_S, _SHARE = 0.05, 50
 # Below this many entries writing is so quick that a writer who comes seldom never leaves it behind.
 _FEW = 500
+
+
+class State(NamedTuple):
+    """What the file should say; all ``entries`` are sorted, the ``foreign`` ones are among them."""
+
+    name: str
+    entries: Sequence[Listed]
+    uid: str
+    foreign: tuple[Entry, ...]
 
 
 class YamlFile:
@@ -34,22 +46,23 @@ class YamlFile:
     folder : str
         The archive's ``.manifest``.
     state : callable
-        Returns what it should say: the archive's name, all entries sorted, and its uid.
+        Returns the `State` that it should show.
     told : callable
-        Takes the `signature` of a file that was just written, and the entries in it.
+        Takes the `signature` of a file that was just written, and the foreign entries in it.
     """
 
     def __init__(
         self,
         folder: str,
-        state: Callable[[], tuple[str, list[Entry], str]],
-        told: Callable[[Hashable, list[Entry]], None],
+        state: Callable[[], State],
+        told: Callable[[Hashable, tuple[Entry, ...]], None],
     ) -> None:
         self.path = os.path.join(folder, YAML)
         self._folder = folder
         self._state = state
         self._told = told
-        self._written_at = 0.0
+        self._written_at = self._took_s = 0.0
+        self._listed = 0
         self._failure: Exception | None = None
         self.leave_to_parent()
 
@@ -58,6 +71,7 @@ class YamlFile:
         self._guard = threading.Lock()
         self._timer: threading.Timer | None = None
         self._is_behind = False
+        self._added = self._seen = 0
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -95,21 +109,36 @@ class YamlFile:
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def fall_behind(self, count: Callable[[], int]) -> None:
+    def fall_behind(self, added: int, count: Callable[[], int]) -> None:
         """Take note of entries that should be in it: it is written now if that is cheap, else soon.
 
         Parameters
         ----------
+        added : int
+            How many.
         count : callable
             Returns how many entries there are; asked only of writers who come seldom.
         """
         with self._guard:
             self._is_behind = True
+            self._added += added
             if self._timer is not None:
                 return
             is_seldom = time.monotonic() - self._written_at > 2 * _BEHIND_S
             if not (is_seldom and count() <= _FEW):
-                self._timer = lifetimes.later(_BEHIND_S, self._write_quietly)
+                self._write_later()
+                return
+        self._write_quietly()
+
+    def _write_later(self) -> None:
+        self._seen = self._added
+        self._timer = lifetimes.later(max(_BEHIND_S - self._took_s, _BEHIND_S / 4), self._write_if_due)
+
+    def _write_if_due(self) -> None:
+        with self._guard:
+            is_busy = self._added != self._seen
+            if is_busy and self._took_s > _LONG_S and self._added * _SHARE < self._listed:
+                self._write_later()
                 return
         self._write_quietly()
 
@@ -150,21 +179,25 @@ class YamlFile:
         with files.lock(os.path.join(self._folder, "manifest.lock")):
             if not self._was_behind():
                 return
+            started = time.monotonic()
             try:
                 self._keep_damaged()
-                name, entries, uid = self._state()
+                state = self._state()
                 with files.open_atomic(self.path) as out:
-                    out.write(written(name, entries, uid))
+                    out.write(written(state.name, state.entries, state.uid, len(state.foreign)))
                     found = out.stat()
-                self._told(_signature(found), entries)
+                self._told(_signature(found), state.foreign)
+                self._listed = len(state.entries)
             except BaseException:
                 self._is_behind = True
                 raise
         self._failure, self._written_at = None, time.monotonic()
+        self._took_s = self._written_at - started
 
     def _was_behind(self) -> bool:
         with self._guard:
             was, self._is_behind = self._is_behind, False
+            self._added = 0
         return was
 
     def _keep_damaged(self) -> None:

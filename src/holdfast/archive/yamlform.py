@@ -2,8 +2,8 @@ r"""Own ``manifest.yaml``: the original's form, read with care and written fast.
 
 It does not decide when it is written; that is `holdfast.archive.manifest`'s.
 
->>> entry = Entry(Place.of("S1", "Prod0", "a"), "f" * 32, {"md5": Digest("md5", "0" * 32)})
->>> print(written("Test", [entry]).partition(b"\n")[2].decode())
+>>> listed = [("S1", "Prod0", "a", "0" * 32, "f" * 32)]
+>>> print(written("Test", listed).partition(b"\n")[2].decode())
 events:
   S1:
     Prod0:
@@ -17,14 +17,13 @@ name: Test
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 
 import yaml
 
-from holdfast.archive.entries import Entry, Place, check_uuid
+from holdfast.archive.entries import Entry, Listed, Place, check_uuid
 from holdfast.errors import InvalidInputError, UnreadableError
 from holdfast.hashing import Digest, hash_bytes
 from holdfast.types import Json
@@ -163,41 +162,43 @@ def _entry(names: tuple[Json, Json, Json], facts: Json) -> Entry:
     return Entry(place, check_uuid(str(facts["uuid"])), {digest.algorithm: digest}, is_foreign=True)
 
 
-def written(name: str, entries: Iterable[Entry], uid: str = "") -> bytes:
+def written(name: str, entries: Sequence[Listed], uid: str = "", foreign: int = 0) -> bytes:
     """Write a manifest.
 
     Parameters
     ----------
     name : str
         The archive's name.
-    entries : iterable of Entry
+    entries : sequence of Listed
         Sorted by event, production and name.
     uid : str, optional
         The archive's identity.
+    foreign : int, optional
+        How many of the entries its database does not know.
 
     Returns
     -------
     bytes
         What the original's ``yaml.dump`` says too, behind a comment by which Holdfast knows its own.
     """
-    listed = list(entries)
-    body = "".join(_lines(name, listed)).encode()
-    foreign = sum(entry.is_foreign for entry in listed)
-    head = f"# Kept by Holdfast. archive: {uid or '-'}, entries: {len(listed)}, foreign: {foreign}, "
+    body = "".join(_lines(name, entries)).encode()
+    head = f"# Kept by Holdfast. archive: {uid or '-'}, entries: {len(entries)}, foreign: {foreign}, "
     return head.encode() + f"blake3: {hash_bytes(body).hex}\n".encode() + body
 
 
-def _lines(name: str, entries: list[Entry]) -> Iterator[str]:
+def _lines(name: str, entries: Sequence[Listed]) -> Iterator[str]:
     yield "events:\n" if entries else "events: {}\n"
-    for event, of_event in groupby(entries, lambda entry: entry.place.event):
-        yield _key(event, 2)
-        for production, of_production in groupby(of_event, lambda entry: entry.place.production):
+    last_event, last_production = None, None
+    for event, production, file, digest, uuid in entries:
+        if event != last_event:
+            yield _key(event, 2)
+            last_event, last_production = event, None
+        if production != last_production:
             yield _key(production, 4)
-            for entry in of_production:
-                digest = entry.main_digest.hex
-                quoted = f"'{digest}'" if digest.isdigit() else digest
-                uuid = f"'{entry.uuid}'" if entry.uuid.isdigit() else entry.uuid
-                yield f"{_key(entry.place.name, 6)}        hash: {quoted}\n        uuid: {uuid}\n"
+            last_production = production
+        quoted = f"'{digest}'" if digest.isdigit() else digest
+        named = f"'{uuid}'" if uuid.isdigit() else uuid
+        yield f"{_key(file, 6)}        hash: {quoted}\n        uuid: {named}\n"
     yield f"name: {_scalar(name)}\n"
 
 
