@@ -133,7 +133,7 @@ def small_files(scale: Scale, home: Path, python: Path | None) -> Iterator[Row]:
 def trees(scale: Scale, home: Path, archive: Archive, count: int) -> Row:
     """Whole directories of contents that the archive does not have, beside ``cp`` and ``md5sum``.
 
-    The disk is at rest before each: what others have written is not ours to wait for, nor theirs to leave to us.
+    The disk is at rest before each: neither side waits for what was written before it.
     """
     tree, plain = [], []
     for number in range(scale(3, 1)):

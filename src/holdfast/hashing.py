@@ -33,6 +33,7 @@ __all__ = [
     "Hasher",
     "MultiHasher",
     "copy_hashed",
+    "hash_all",
     "hash_blocks",
     "hash_bytes",
     "hash_file",
@@ -67,16 +68,16 @@ class Hasher(Protocol):
         ...
 
 
-def _md5() -> Hasher:
+def _md5(data: Buffer = b"") -> Hasher:
     # The originals' manifests need it; it protects nothing here.
-    return hashlib.md5(usedforsecurity=False)
+    return hashlib.md5(data, usedforsecurity=False)
 
 
-_MAKERS: dict[str, Callable[[], Hasher]] = {
+_MAKERS: dict[str, Callable[..., Hasher]] = {
     "blake3": blake3,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
-    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "sha1": lambda data=b"": hashlib.sha1(data, usedforsecurity=False),
     "md5": _md5,
 }
 _SIZES = {"blake3": 32, "sha256": 32, "sha512": 64, "sha1": 20, "md5": 16}
@@ -302,6 +303,24 @@ def hash_bytes(data: Buffer, algorithm: str = "blake3") -> Digest:
     hasher = MultiHasher([algorithm])
     hasher.update(data)
     return hasher.digests()[algorithm]
+
+
+def hash_all(data: Buffer, algorithms: Iterable[str]) -> dict[str, Digest]:
+    """Return several digests of bytes that are small, without any thread.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Contiguous bytes.
+    algorithms : iterable of str
+        Names from `ALGORITHMS`.
+
+    Returns
+    -------
+    dict of str to Digest
+        The digests by algorithm.
+    """
+    return {name: Digest(name, _MAKERS[name](data).hexdigest()) for name in algorithms}
 
 
 def hash_stream(

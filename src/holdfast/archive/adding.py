@@ -112,7 +112,7 @@ class Adder:
 
 
 def _refuse_twins(wanted: Sequence[Wanted]) -> None:
-    if len(wanted) == 1:
+    if len({each.place for each in wanted}) == len(wanted):
         return
     for place, count in Counter(each.place for each in wanted).items():
         if count > 1:

@@ -156,8 +156,13 @@ class LocalArchive(Archive):
         progress: Callable[[int], object] | None = None,
     ) -> list[dict[str, Any]]:
         """Store all files of a directory; see `Archive.add_tree`."""
-        wanted = [Wanted(Place.of(event, production, name), path) for name, path in sources.tree(directory)]
-        return self.add_all(wanted, md5=md5, progress=progress) if wanted else []
+        top = os.path.abspath(os.fspath(directory))
+        found = sources.tree(top)
+        if not found:
+            return []
+        first = Place.of(event, production, found[0][0])
+        wanted = [Wanted(first.beside(name), path, origin=path) for name, path in found]
+        return self.add_all(wanted, md5=md5, progress=progress)
 
     def add_all(
         self,

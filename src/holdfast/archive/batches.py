@@ -30,7 +30,7 @@ from holdfast.errors import (
     NotFoundError,
     UnexpectedHashError,
 )
-from holdfast.hashing import Digest, MultiHasher, copy_hashed
+from holdfast.hashing import Digest, copy_hashed, hash_all
 from holdfast.types import PathLike
 
 __all__ = ["Batch", "OccupiedError", "Wanted", "now", "present"]
@@ -75,10 +75,11 @@ class Wanted:
 
 @dataclass(slots=True)
 class _Published:
-    """What was done for one file so far, to be taken back."""
+    """What was done for one file so far, to be taken back: under its own name, and under its uuid."""
 
     place: Place
     uuid: str
+    named: str
     path: str
     row: EntryRow | None = None
     has_file: bool = False
@@ -156,7 +157,7 @@ class Batch:
 
     def _other_directories(self, published: _Published) -> set[str]:
         """Return the directories with names that the sync of the file may not take along."""
-        of_file, of_name = os.path.dirname(published.path), self._directory_of_name(published.place)
+        of_file, of_name = os.path.dirname(published.path), os.path.dirname(published.named)
         if published.is_linked:  # its other names may lie elsewhere: the file system takes one of them along
             return {of_file, of_name}
         return {of_name} - {of_file}
@@ -166,18 +167,16 @@ class Batch:
             for each in wanted:
                 os.close(self._publish(each))
             directories = {os.path.dirname(published.path) for published in self._published}
-            directories |= {self._directory_of_name(published.place) for published in self._published}
+            directories |= {os.path.dirname(published.named) for published in self._published}
             point.wait([published.path for published in self._published], directories)
-
-    def _directory_of_name(self, place: Place) -> str:
-        return os.path.dirname(os.path.join(self._root, place.path))
 
     # -- one file --------------------------------------------------------------------------------------
 
     def _publish(self, wanted: Wanted) -> int:
         """Copy a file under its names; return a descriptor of it, to be closed."""
         place, identity = wanted.place, wanted.uuid or uuid.uuid4().hex
-        published = _Published(place, identity, f"{self._root}/{place.directory}/{identity}")
+        named = f"{self._root}/{place.path}"
+        published = _Published(place, identity, named, f"{self._root}/{place.directory}/{identity}")
         self._published.append(published)
         with Source(wanted.path) as source:
             if source.size > _SMALL_BYTES:
@@ -189,9 +188,8 @@ class Batch:
 
     def _copy_small(self, source: Source, published: _Published, wanted: Wanted) -> int:
         content = source.read()
-        hasher = MultiHasher(self._algorithms)
-        hasher.update(content)
-        published.row = row = self._row(source, published, wanted, hasher)
+        digests = hash_all(content, self._algorithms)
+        published.row = row = self._row(source, published, wanted, digests)
         if self._progress is not None:
             self._progress(self._copied + source.size)
         self._link_name(published)
@@ -207,7 +205,7 @@ class Batch:
         return descriptor
 
     def _copy_large(self, source: Source, published: _Published, wanted: Wanted) -> int:
-        self._refuse_early(published.place)
+        self._refuse_early(published)
         with (
             self._in_directory(published, published.path, lambda: self._writer(published, source)) as out,
             source.stream() as stream,
@@ -216,7 +214,7 @@ class Batch:
                 stream, out.write, self._algorithms, lambda copied: self._tell(source, copied)
             )
             source.check_unchanged(hasher.size_bytes)
-            published.row = self._row(source, published, wanted, hasher)
+            published.row = self._row(source, published, wanted, hasher.digests())
             self._link_name(published)
             descriptor = self._linked_twin(published)
             if descriptor is not None:
@@ -243,16 +241,18 @@ class Batch:
         if self._progress is not None:
             self._progress(self._copied + copied)
 
-    def _refuse_early(self, place: Place) -> None:
+    def _refuse_early(self, published: _Published) -> None:
         """Refuse what would be refused anyhow, before much is copied."""
-        if os.path.lexists(os.path.join(self._root, place.path)):
+        if os.path.lexists(published.named):
             raise OccupiedError
-        if self._manifest.find(place) is not None:
-            raise present(place)
+        if self._manifest.find(published.place) is not None:
+            raise present(published.place)
 
-    def _row(self, source: Source, published: _Published, wanted: Wanted, hasher: MultiHasher) -> EntryRow:
-        digests, place = _checked(hasher, wanted), published.place
-        md5 = digests.get("md5")
+    def _row(
+        self, source: Source, published: _Published, wanted: Wanted, digests: dict[str, Digest]
+    ) -> EntryRow:
+        _check_expected(digests, wanted)
+        md5, place = digests.get("md5"), published.place
         return EntryRow(
             *(place.event, place.production, place.name, published.uuid, source.size),
             *(digests["blake3"].hex, digests["sha256"].hex, md5.hex if md5 else None),
@@ -261,11 +261,9 @@ class Batch:
         )
 
     def _link_name(self, published: _Published) -> None:
-        place = published.place
-        path = os.path.join(self._root, place.path)
-        text = place.link_text(published.uuid)
+        text, named = published.place.link_text(published.uuid), published.named
         try:
-            self._in_directory(published, path, lambda: files.symlink_new(text, path, "os"))
+            self._in_directory(published, named, lambda: files.symlink_new(text, named, "os"))
         except AlreadyExistsError:
             raise OccupiedError from None
 
@@ -330,7 +328,7 @@ class Batch:
             with contextlib.suppress(OSError):
                 if published.has_file and self._manifest.knows(published.uuid):
                     continue
-                _unlink_if_ours(os.path.join(self._root, published.place.path), published)
+                _unlink_if_ours(published)
                 if published.has_file:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(published.path)
@@ -348,14 +346,13 @@ def _remove_empty(directories: list[str]) -> None:
             os.rmdir(directory)
 
 
-def _unlink_if_ours(path: str, published: _Published) -> None:
+def _unlink_if_ours(published: _Published) -> None:
     with contextlib.suppress(OSError):
-        if os.readlink(path) == published.place.link_text(published.uuid):
-            os.unlink(path)
+        if os.readlink(published.named) == published.place.link_text(published.uuid):
+            os.unlink(published.named)
 
 
-def _checked(hasher: MultiHasher, wanted: Wanted) -> dict[str, Digest]:
-    found = hasher.digests()
+def _check_expected(found: dict[str, Digest], wanted: Wanted) -> None:
     for digest in wanted.expected:
         actual = found.get(digest.algorithm, digest)
         if actual != digest:
@@ -365,7 +362,6 @@ def _checked(hasher: MultiHasher, wanted: Wanted) -> dict[str, Digest]:
                 expected=str(digest),
                 found=str(actual),
             )
-    return found
 
 
 def present(place: Place) -> AlreadyPresentException:

@@ -63,12 +63,15 @@ class Place:
         InvalidInputError
             For a name that is absolute, empty, over-long or reserved, or has parts that go up.
         """
-        parts = parse_key(_text(name, "file name"), "file name")
         return cls(
             check_name(_text(event, "event"), "event"),
             check_name(_text(production, "production"), "production"),
-            "/".join(parts),
+            _name(name),
         )
+
+    def beside(self, name: object) -> Place:
+        """Return the place of another name in the same production; `InvalidInputError` as from `of`."""
+        return Place(self.event, self.production, _name(name))
 
     @property
     def path(self) -> str:
@@ -83,6 +86,10 @@ class Place:
     def link_text(self, uuid: str) -> str:
         """Return what the link under the entry's own name says."""
         return "../" * self.name.count("/") + uuid
+
+
+def _name(name: object) -> str:
+    return "/".join(parse_key(_text(name, "file name"), "file name"))
 
 
 def _text(value: object, what: str) -> str:

@@ -107,7 +107,8 @@ class Source:
         """
         with os_errors(self.path, "look at"):
             now, named = os.fstat(self._descriptor), os.stat(self.path)
-        if _state(now) != self._state or copied != self.size or not os.path.samestat(now, named):
+        is_named = (named.st_ino, named.st_dev) == (now.st_ino, now.st_dev)
+        if _state(now) != self._state or copied != self.size or not is_named:
             raise self._changed()
 
     def check_length(self, copied: int) -> None:

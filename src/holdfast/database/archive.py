@@ -295,11 +295,12 @@ def _insert(
 ) -> list[str]:
     last, head = _last(connection)
     logged, entered = [], []
+    at = _now()
     for number, row in enumerate(rows, last + 1):
         facts = row._asdict()
         if who is not None and who != row.who:
             facts["by"] = who
-        said = _logged(number, head, action, facts)
+        said = _logged(number, head, at, action, facts)
         head = said.hash
         logged.append(said)
         entered.append((number, *row))
@@ -310,13 +311,16 @@ def _insert(
 
 def _log(connection: sqlite3.Connection, action: str, facts: dict[str, Json]) -> str:
     number, before = _last(connection)
-    said = _logged(number + 1, before, action, facts)
+    said = _logged(number + 1, before, _now(), action, facts)
     connection.execute(_INSERT_LOG, said)
     return said.hash
 
 
-def _logged(number: int, before: str, action: str, facts: dict[str, Json]) -> LogRow:
-    at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _logged(number: int, before: str, at: str, action: str, facts: dict[str, Json]) -> LogRow:
     body = _encoded({"seq": number, "at": at, "action": action, **facts})
     return LogRow(number, at, action, body, chained(before, body))
 

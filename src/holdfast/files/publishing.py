@@ -142,7 +142,8 @@ def symlink_new(text: str, path: PathLike, durability: Durability = "sync") -> N
     path = os.fspath(path)
     with os_errors(path, "link"):
         os.symlink(text, path)
-        settle_directory(os.path.dirname(path), durability)
+        if durability != "os":
+            settle_directory(os.path.dirname(path), durability)
 
 
 def exchange(first: PathLike, second: PathLike) -> None:
