@@ -82,10 +82,12 @@ class Adder:
                     self._clear(each.place)
 
     def _refuse_foreign(self, wanted: Sequence[Wanted]) -> None:
-        foreign = {entry.place for entry in self._manifest.foreign()}
-        for each in wanted if foreign else ():
-            if each.place in foreign:
-                raise present(each.place)
+        foreign = self._manifest.foreign()
+        if foreign:
+            places = {entry.place for entry in foreign}
+            for each in wanted:
+                if each.place in places:
+                    raise present(each.place)
 
     def _clear(self, place: Place) -> None:
         """Say what stands at a place, or remove what a dead writer left there."""

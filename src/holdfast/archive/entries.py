@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from holdfast.database.archive import EntryRow
 from holdfast.errors import InvalidInputError, InvalidTypeError
@@ -64,8 +65,8 @@ class Place:
             For a name that is absolute, empty, over-long or reserved, or has parts that go up.
         """
         return cls(
-            check_name(_text(event, "event"), "event"),
-            check_name(_text(production, "production"), "production"),
+            _single(_text(event, "event"), "event"),
+            _single(_text(production, "production"), "production"),
             _name(name),
         )
 
@@ -86,6 +87,10 @@ class Place:
     def link_text(self, uuid: str) -> str:
         """Return what the link under the entry's own name says."""
         return "../" * self.name.count("/") + uuid
+
+
+# Few of them come again and again.
+_single = lru_cache(maxsize=1024)(check_name)
 
 
 def _name(name: object) -> str:

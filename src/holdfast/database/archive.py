@@ -67,6 +67,7 @@ _encoded = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _COLUMNS = "event, production, name, uuid, size, blake3, sha256, md5, added_at, origin, who"
 _INSERT_LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?)"
 _INSERT_ENTRY = f"INSERT INTO entries (seq, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
+_ALIKE = f"SELECT {_COLUMNS} FROM entries WHERE blake3 = ? ORDER BY seq DESC LIMIT 3"
 _LAST = "SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1"
 
 
@@ -203,8 +204,8 @@ class ManifestDatabase:
     def by_content(self, blake3: str, size: int) -> list[EntryRow]:
         """Return the latest entries that have the same bytes, three at most."""
         # The index has them in this order: that there are many costs nothing.
-        latest = self._all("WHERE blake3 = ? ORDER BY seq DESC LIMIT 3", (blake3,))
-        return [row for row in latest if row.size == size]
+        latest = self._file.all(_ALIKE, (blake3,))
+        return [row for row in map(EntryRow._make, latest) if row.size == size]
 
     def listed(self) -> list[tuple[str, str, str, str, str]]:
         """Return the names, the hash for the original and the uuid of all entries, sorted."""

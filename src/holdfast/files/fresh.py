@@ -35,9 +35,10 @@ _ORDERED = frozenset({"ext4", "xfs"})
 _WITH_SYNCFS = frozenset({"ext4", "xfs", "btrfs", "f2fs", "tmpfs"})
 # Below, one fsync after the other is as quick.
 _MANY = 16
-# The one call waits for what everybody has written: with more than this it is not worth it.
-_MOST_DIRTY_KIB = 256 * 1024
-_THREADS = 8
+# The one call waits for what everybody has written: with more than this beside our files it is not worth it.
+_MOST_DIRTY_KIB, _DIRTY_KIB_A_FILE = 64 * 1024, 16
+_UNKNOWN_KIB = 1 << 60
+_THREADS = 16
 _DIRTY = re.compile(r"^(?:Dirty|Writeback): +(\d+) kB$", re.MULTILINE)
 
 
@@ -151,7 +152,7 @@ class SyncPoint:
         if self._descriptor < 0 or count < _MANY:
             return False
         are_here = all(os.stat(directory).st_dev == self._device for directory in directories)
-        return are_here and _dirty_kib() <= _MOST_DIRTY_KIB
+        return are_here and _dirty_kib() <= _MOST_DIRTY_KIB + count * _DIRTY_KIB_A_FILE
 
     def close(self) -> None:
         """Close it."""
@@ -188,5 +189,5 @@ def _dirty_kib() -> int:
         with open("/proc/meminfo", encoding="ascii") as file:
             found = _DIRTY.findall(file.read())
     except OSError:
-        return 2 * _MOST_DIRTY_KIB
-    return sum(map(int, found)) if found else 2 * _MOST_DIRTY_KIB
+        return _UNKNOWN_KIB
+    return sum(map(int, found)) if found else _UNKNOWN_KIB
