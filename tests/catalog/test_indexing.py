@@ -40,7 +40,7 @@ def directory(tmp_path):
     (top / "sub" / "t.csv").write_text("x,name\n1,Ag\n2,Au\n")
     (top / "sub" / "notes.txt").write_text("hello")
     (top / "sub" / "m.json").write_text('{"sample": {"name": "AgBehenate"}, "n": 7}')
-    (top / "sub" / "deep" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0")
+    (top / "sub" / "deep" / "picture.ico").write_bytes(b"\0\0\1\0\1\0")
     with h5py.File(top / "sub" / "run.h5", "w") as file:
         file["entry/sample/name"] = np.array([b"AgBehenate"])
         file["entry/data"] = np.arange(5.0)
@@ -86,13 +86,13 @@ def test_directories_files_and_what_is_in_them_become_nodes(directory):
             "sub/run.h5/entry/sample/name": "array",
             "sub/t.csv": "table",
             "sub/deep": "container",
-            "sub/deep/picture.png": "bytes",
+            "sub/deep/picture.ico": "bytes",
         }
         assert metadata(catalog, "sub", "m.json") == {"sample": {"name": "AgBehenate"}, "n": 7}
         assert metadata(catalog, "sub", "run.h5", "entry", "data") == {"units": "mm"}
         hits = catalog.search((), Key("entry.sample.name") == "AgBehenate", deep=True)
         assert [row.key for row in hits.rows] == ["run.h5"]
-        assert own(catalog, "sub", "deep", "picture.png")[0].mimetype == "image/png"
+        assert own(catalog, "sub", "deep", "picture.ico")[0].mimetype == "image/vnd.microsoft.icon"
         assert own(catalog, "sub")[1][1:3] == ("sub", True)
         assert own(catalog)[1][1:3] == (".", True)
 
@@ -144,7 +144,7 @@ def test_vanished_files_are_marked_and_removed_only_when_asked(directory):
     assert (summary.missing, summary.pruned) == (3, 0)
     with Catalog(directory) as catalog:
         assert own(catalog, "a.npy")[1].state == "missing"
-        assert own(catalog, "sub", "deep", "picture.png")[1].state == "missing"
+        assert own(catalog, "sub", "deep", "picture.ico")[1].state == "missing"
     np.save(directory / "a.npy", np.arange(4))
     assert index(directory).missing == 2
     with Catalog(directory) as catalog:
@@ -154,7 +154,7 @@ def test_vanished_files_are_marked_and_removed_only_when_asked(directory):
         assert "sub/deep" not in tree(catalog)
         assert "a.npy" in tree(catalog)
         with pytest.raises(NotFoundError):
-            catalog.database.assets.by_location("sub/deep/picture.png")
+            catalog.database.assets.by_location("sub/deep/picture.ico")
 
 
 def test_a_file_that_becomes_a_directory_and_back_is_followed(directory):
@@ -326,7 +326,7 @@ def test_progress_tells_how_far_it_is(directory):
 def test_a_directory_that_vanishes_is_passed_over(directory, monkeypatch):
     # Another process may remove a directory between listing and entering it.
     def remove(event):
-        for path in (directory / "empty", directory / "sub" / "deep" / "picture.png"):
+        for path in (directory / "empty", directory / "sub" / "deep" / "picture.ico"):
             if path.is_dir():
                 path.rmdir()
             elif path.exists():

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, MissingDependencyError
 from holdfast.formats.base import Described, Description
 from holdfast.formats.metadata import Metadata
 from holdfast.formats.registry import detect, is_built_in
@@ -155,7 +155,12 @@ def probe_file(
 def _describe(source: Source) -> Description:
     """Describe a file; what a format of a third party says is cleaned as ours is."""
     form = detect(source)
-    description = form.describe(source)
+    try:
+        description = form.describe(source)
+    except MissingDependencyError as error:
+        # A file that this installation cannot look into is no damaged file.
+        needs = {"holdfast": {"needs": str(error)}}
+        return Description(Described("", "bytes", needs), form.media_types[0])
     if not is_built_in(form):
         _clean(description.root)
     return description

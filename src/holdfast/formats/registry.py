@@ -44,6 +44,8 @@ _BUILT_IN = (
     "holdfast.formats.parquet:PARQUET",
     "holdfast.formats.arrow:ARROW",
     "holdfast.formats.excel:EXCEL",
+    "holdfast.formats.tiff:TIFF",
+    "holdfast.formats.images:IMAGE",
     "holdfast.formats.csv:CSV",
     "holdfast.formats.json:JSON",
 )

@@ -9,7 +9,6 @@ Owns which frames a slice touches; opens no file: it is given what opens frames.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -27,23 +26,28 @@ OpenFrames = Callable[[Sequence[int]], Iterator[AbstractContextManager[ArrayRead
 
 
 class SequenceArray(ArrayReader):
-    """An array whose first axis goes over files; a slice opens only those that it touches, one at a time.
+    """An array whose first axes go over frames; a slice opens only those that it touches, one at a time.
 
     Parameters
     ----------
     structure : ArrayStructure
-        Of the whole: the number of frames, then the shape of one.
+        Of the whole: the number of frames along each leading axis, then the shape of one.
     frames : callable
         Opens frames.
     is_verified : bool
         Whether every frame is checked against its digests; one that is not is then an error.
+    leading : int
+        How many axes go over frames, the last fastest.
     """
 
-    def __init__(self, structure: ArrayStructure, frames: OpenFrames, *, is_verified: bool) -> None:
+    def __init__(
+        self, structure: ArrayStructure, frames: OpenFrames, *, is_verified: bool, leading: int = 1
+    ) -> None:
         self.structure = structure
         self.is_verified = is_verified
         self._dtype = structure.dtype
         self._frames = frames
+        self._leading = leading
 
     def fetch(self, selection: Selection) -> np.ndarray:
         """Return the selected elements.
@@ -62,31 +66,27 @@ class SequenceArray(ArrayReader):
         if not selection.size:
             return
         inner = self._inner(selection)
-        for at, reader in enumerate(self._open(selection.axes[0])):
-            reader.read_into(inner, out[at, ...])
+        target = out.reshape(-1, *inner.kept_shape)
+        for at, reader in enumerate(self._open(selection)):
+            reader.read_into(inner, target[at, ...])
 
     def slabs(self, index: Index = ...) -> Iterator[np.ndarray]:
         """Yield a slice in flat pieces of C order: several small frames, or parts of a large one."""
         selection = Selection.of(index, self.structure.shape)
-        if not selection.size:
+        inner = self._inner(selection)
+        if inner.size * self._dtype.itemsize <= SLAB_BYTES:
+            yield from super().slabs(index)
             return
-        inner, first = self._inner(selection), selection.axes[0]
-        count = SLAB_BYTES // max(math.prod(inner.kept_shape) * self._dtype.itemsize, 1)
-        if not count:
-            for reader in self._open(first):
-                yield from reader.slabs(inner.index)
-            return
-        for start in range(0, first.count, count):
-            part = first.part(start, min(count, first.count - start))
-            yield self.fetch(Selection((part, *inner.axes), selection.source)).reshape(-1)
+        for reader in self._open(selection):
+            yield from reader.slabs(inner.index)
 
     def _inner(self, selection: Selection) -> Selection:
         """Return what is taken of each frame."""
-        return Selection(selection.axes[1:], selection.source[1:])
+        return Selection(selection.axes[self._leading :], selection.source[self._leading :])
 
-    def _open(self, axis: Axis) -> Iterator[ArrayReader]:
-        """Open the frames along an axis one after the other; the caller is done with one before the next."""
-        numbers = range(axis.start, axis.start + axis.count * axis.step, axis.step)
+    def _open(self, selection: Selection) -> Iterator[ArrayReader]:
+        """Open the frames of a slice one after the other; the caller is done with one before the next."""
+        numbers = _numbers(selection.axes[: self._leading], selection.source[: self._leading])
         for number, opened in zip(numbers, self._frames(numbers), strict=True):
             with opened as reader:
                 self._check(number, reader)
@@ -94,10 +94,19 @@ class SequenceArray(ArrayReader):
 
     def _check(self, number: int, reader: ArrayReader) -> None:
         found = reader.structure
-        if (found.shape, found.dtype) != (self.structure.shape[1:], self._dtype):
+        if (found.shape, found.dtype) != (self.structure.shape[self._leading :], self._dtype):
             raise ChangedError(
                 f"frame {number} has now the shape {found.shape} and type {found.dtype}; "
                 "index the directory again"
             )
         if self.is_verified and not reader.is_verified:
             raise ChangedError(f"frame {number} is being written; read it again when it rests")
+
+
+def _numbers(axes: Sequence[Axis], shape: Sequence[int]) -> Sequence[int]:
+    """Return the numbers of the frames that are taken along the leading axes, in C order."""
+    taken = [range(axis.start, axis.start + axis.count * axis.step, axis.step) for axis in axes]
+    numbers: Sequence[int] = taken[0]
+    for along, length in zip(taken[1:], shape[1:], strict=True):
+        numbers = [number * length + at for number in numbers for at in along]
+    return numbers

@@ -1,0 +1,218 @@
+"""The layout of a TIFF page: shape and type of its array, and where its strips or tiles lie.
+
+Owns what the tags of a page mean for its pixels; decodes none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from holdfast.errors import UnreadableError
+from holdfast.formats.tiff.ifd import Tags, TiffHeader
+
+__all__ = ["MAX_SEGMENT_BYTES", "Page", "read_page"]
+
+MAX_SEGMENT_BYTES = 512 << 20
+"""The largest strip or tile that is decoded: it must fit into memory as a whole."""
+
+_RGB = 2
+_MAX_LENGTH = 1 << 40
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Parameters
+    ----------
+    offset : int
+        Where its header is.
+    full : tuple of int
+        Shape as (planes, depth, length, width, samples); the array's shape leaves out what is 1.
+    shape : tuple of int
+        Shape of the array.
+    dtype : numpy.dtype
+        Type of an element, as it is read.
+    tile : tuple of int
+        Shape of a strip or tile as (depth, length, width, samples).
+    is_raw : bool
+        Whether the elements lie in the file as they are read.
+    segments : numpy.ndarray of int64, shape (n, 2)
+        Offset and size of each strip or tile, in order.
+    """
+
+    offset: int
+    full: tuple[int, int, int, int, int]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    tile: tuple[int, int, int, int]
+    is_raw: bool
+    segments: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the array in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @cached_property
+    def grid(self) -> tuple[int, int, int, int]:
+        """How many segments there are along planes, depth, length and width."""
+        planes, depth, length, width, _ = self.full
+        depths, lengths, widths, _ = self.tile
+        return planes, -(-depth // depths), -(-length // lengths), -(-width // widths)
+
+    @cached_property
+    def run(self) -> int | None:
+        """Where the array starts, if all its bytes lie one behind the other as they are read."""
+        if not self.is_raw or self.grid[3] != 1 or self.tile[2] != self.full[3] or not len(self.segments):
+            return None
+        offsets, sizes = self.segments[:-1, 0], self.segments[:-1, 1]
+        is_run = bool(np.all(offsets + sizes == self.segments[1:, 0]))
+        return int(self.segments[0, 0]) if is_run else None
+
+
+def read_page(header: TiffHeader, name: str, size: int, offset: int, tags: Tags) -> Page:
+    """Work out the layout of a page.
+
+    Parameters
+    ----------
+    header : TiffHeader
+        Reads the values of tags.
+    name : str
+        What errors call the file.
+    size : int
+        Size of the file in bytes.
+    offset : int
+        Where the page's header is.
+    tags : dict
+        Its tags.
+
+    Raises
+    ------
+    UnreadableError
+        The tags make no image, or its data is not in the file.
+    """
+    reader = _Reader(header, name, tags)
+    length, width = reader.length(257), reader.length(256)
+    depth = reader.one(32997, 1)
+    samples = reader.one(277, 1)
+    bits, dtype = reader.type(samples)
+    is_planar = reader.one(284, 1) == 2 and samples > 1
+    full = (samples, depth, length, width, 1) if is_planar else (1, depth, length, width, samples)
+    has_samples = samples > 1 or reader.one(262, 1) == _RGB
+    kept = (is_planar, depth > 1, True, True, has_samples and not is_planar)
+    shape = tuple(count for count, is_kept in zip(full, kept, strict=True) if is_kept)
+    tile = reader.tile(full)
+    is_plain = reader.one(259, 1) == 1 and reader.one(317, 1) == 1 and reader.one(266, 1) == 1
+    is_raw = is_plain and bits == dtype.itemsize * 8 and dtype.kind != "b" and reader.one(339, 1) != 5
+    dtype = dtype.newbyteorder(header.order) if is_raw else dtype.newbyteorder("<")
+    page = Page(offset, full, shape, dtype, tile, is_raw, np.empty((0, 2), np.int64))
+    page = replace(page, segments=reader.segments(page, size))
+    unpacked = math.prod(tile) * dtype.itemsize
+    if page.run is None and unpacked > MAX_SEGMENT_BYTES:
+        raise UnreadableError(
+            f"{name} has strips or tiles of {unpacked} bytes; at most {MAX_SEGMENT_BYTES} are decoded at once"
+        )
+    return page
+
+
+class _Reader:
+    """Read the tags of one page."""
+
+    def __init__(self, header: TiffHeader, name: str, tags: Tags) -> None:
+        self._header, self._name, self._tags = header, name, tags
+
+    def one(self, code: int, default: int) -> int:
+        return self._header.integers(self._tags, code, default)[0]
+
+    def length(self, code: int) -> int:
+        value = self.one(code, 0)
+        if not 0 < value < _MAX_LENGTH:
+            raise UnreadableError(f"{self._name} has a page of length {value}")
+        return value
+
+    def type(self, samples: int) -> tuple[int, np.dtype]:
+        """Return the bits and the type of an element."""
+        bits = self._header.integers(self._tags, 258, 1)
+        formats = self._header.integers(self._tags, 339, 1)
+        if not 0 < samples <= 1 << 16 or len({*bits[:samples]}) > 1 or len({*formats[:samples]}) > 1:
+            raise UnreadableError(
+                f"{self._name} has {samples} samples of {bits[:8]} bits, which is not supported"
+            )
+        dtype = _dtype(formats[0], bits[0])
+        if dtype is None:
+            raise UnreadableError(
+                f"{self._name} has elements of {bits[0]} bits in format {formats[0]}, which are not supported"
+            )
+        return bits[0], dtype
+
+    def tile(self, full: tuple[int, int, int, int, int]) -> tuple[int, int, int, int]:
+        _, _, length, width, samples = full
+        if 322 in self._tags:
+            return max(self.one(32998, 1), 1), self.length(323), self.length(322), samples
+        rows = self.one(278, length)
+        return 1, min(rows, length) if rows else length, width, samples
+
+    def segments(self, page: Page, size: int) -> np.ndarray:
+        """Return offset and size of every segment, all of which lie in the file."""
+        tiled = 324 in self._tags
+        count = math.prod(page.grid)
+        offsets = self._numbers(324 if tiled else 273, count)
+        if page.is_raw:
+            self._check_raw(page, size)
+            sizes = _raw_sizes(page, count)
+        else:
+            sizes = self._numbers(325 if tiled else 279, count)
+        segments = np.stack([offsets, sizes], axis=1)
+        ends = segments[:, 0] + segments[:, 1]
+        if bool(np.any(segments <= 0)) or bool(np.any(ends > size)):
+            raise UnreadableError(f"{self._name} is truncated: strips or tiles of a page are not in the file")
+        return segments
+
+    def _check_raw(self, page: Page, size: int) -> None:
+        if page.nbytes > size:
+            raise UnreadableError(
+                f"{self._name} claims {page.nbytes} bytes of data and has {size}: it is truncated"
+            )
+
+    def _numbers(self, code: int, count: int) -> np.ndarray:
+        """Return exactly as many offsets or sizes as there are segments."""
+        tag = self._tags.get(code)
+        found = 0 if tag is None else tag.count
+        if tag is None or found < count:
+            raise UnreadableError(
+                f"{self._name} has {found} of {count} strips or tiles of a page: it is damaged"
+            )
+        values = self._header.offsets(tag)[:count]
+        if bool(np.any(values > 1 << 62)):
+            raise UnreadableError(f"{self._name} has strips or tiles outside the file")
+        return values.astype(np.int64)
+
+
+def _raw_sizes(page: Page, count: int) -> np.ndarray:
+    """Return the sizes of segments that are not packed: what writers say of them is often wrong."""
+    depth, length, width, samples = page.tile
+    row = width * samples * page.dtype.itemsize
+    sizes = np.full(count, depth * length * row, np.int64)
+    is_strip = page.tile[2] == page.full[3] and page.grid[3] == 1
+    last = page.full[2] % length
+    if is_strip and last:
+        # The last strip of each plane holds the rows that are left.
+        sizes[page.grid[2] - 1 :: page.grid[2]] = last * row
+    return sizes
+
+
+def _dtype(form: int, bits: int) -> np.dtype | None:
+    """Return the type of elements of a format and so many bits; None where there is none."""
+    if form in (1, 4):
+        if bits == 1:
+            return np.dtype(np.bool_)
+        fitting = next((size for size in (8, 16, 32) if bits <= size), 64 if bits == 64 else 0)
+        return np.dtype(f"u{fitting // 8}") if fitting and bits > 1 else None
+    kinds = {2: ("i", (8, 16, 32, 64)), 3: ("f", (16, 32, 64)), 6: ("c", (64, 128))}
+    kind, sizes = kinds.get(form, ("", ()))
+    return np.dtype(f"{kind}{bits // 8}") if bits in sizes else None
