@@ -178,6 +178,11 @@ def png(width, height, depth=8, colour=0, data=b"", more=b""):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + packed + chunk(b"IEND", b"")
 
 
+JPEG_2000 = bytes.fromhex(
+    "ff4fff510029000000989680009896800000000000000000009896800098968000000000000000000001070101"
+)
+
+
 def gif(width, height):
     return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b",\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 
@@ -195,7 +200,7 @@ def bmp(width, height):
         ("a.gif", gif(65535, 65535)),
         ("a.bmp", bmp(1 << 20, 1 << 20)),
         ("a.ppm", b"P6 1000000 1000000 255\n" + bytes(100)),
-        ("a.jp2", bytes.fromhex("ff4fff510029000000989680009896800000000000000000009896800098968000000000000000000001070101") + bytes(200)),
+        ("a.jp2", JPEG_2000 + bytes(200)),
     ],
 )  # fmt: skip
 def test_a_small_file_that_claims_a_huge_picture_is_an_error_at_once(tmp_path, name, data, recwarn):
@@ -226,12 +231,8 @@ def test_text_that_unpacks_without_end_is_an_error_or_left_out(tmp_path):
     body = b"Comment\0\0" + bomb
     chunk = struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
     (tmp_path / "a.png").write_bytes(png(2, 2, more=chunk, data=b"\0ab\0cd"))
-    try:
-        found = described(tmp_path / "a.png").root.metadata
-    except UnreadableError as error:
-        assert "cannot be decoded" in str(error)
-    else:
-        assert len(str(found)) < 100_000
+    with pytest.raises(UnreadableError, match="cannot be decoded"):
+        described(tmp_path / "a.png")
 
 
 def test_every_flipped_byte_of_a_header_reads_or_is_an_error(tmp_path):

@@ -1,5 +1,6 @@
 """TIFF: every way of storing pages reads as the array that was written, and bad files are errors."""
 
+import contextlib
 import json
 import struct
 import tracemalloc
@@ -95,8 +96,8 @@ WAYS = {
     "jpeg 2000": {"compression": "jpeg2000", "compressionargs": {"reversible": True, "level": 0}},
 }
 PARTS = [
-    ..., 0, (slice(None), -1), (slice(3, 40, 7), slice(50, 2, -11)), (slice(None, None, -1), slice(None, None, 3)),
-    (33, 17), (slice(16, 32), slice(0, 16)), (slice(5, 5), ...),
+    ..., 0, (slice(None), -1), (slice(3, 40, 7), slice(50, 2, -11)),
+    (slice(None, None, -1), slice(None, None, 3)), (33, 17), (slice(16, 32), slice(0, 16)), (slice(5, 5), ...),
 ]  # fmt: skip
 
 
@@ -218,7 +219,8 @@ def test_a_large_packed_page_streams_without_being_unpacked_twice(tmp_path):
 def test_tags_are_metadata(tmp_path):
     tifffile.imwrite(
         tmp_path / "a.tif", smooth((2, 3), "u1"), software="detector 7", resolution=(300, 150),
-        description="Ag ä".encode(), extratags=[(65000, "d", 1, 12.5, True), (65010, "s", 0, "Temperature:293", True)],
+        description="Ag ä".encode(),
+        extratags=[(65000, "d", 1, 12.5, True), (65010, "s", 0, "Temperature:293", True)],
     )  # fmt: skip
     found = described(tmp_path / "a.tif").root.metadata
     assert (found["Software"], found["ImageWidth"], found["XResolution"]) == ("detector 7", 3, 300)
@@ -298,10 +300,8 @@ def test_a_strip_that_unpacks_to_more_than_its_page_is_cut_or_refused(tmp_path):
     path = tiff(tmp_path / "a.tif", (tags, None), tail=bomb)
     tracemalloc.start()
     try:
-        try:
+        with contextlib.suppress(UnreadableError):
             assert read(path).nbytes == 12
-        except UnreadableError:
-            pass
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()

@@ -39,7 +39,8 @@ _NAMES = {
     34737: "GeoAsciiParams", 42112: "GDALMetadata", 42113: "GDALNoData",
     33434: "ExposureTime", 33437: "FNumber", 34850: "ExposureProgram", 34855: "ISOSpeed",
     36864: "ExifVersion", 36867: "DateTimeOriginal", 36868: "DateTimeDigitized",
-    37377: "ShutterSpeedValue", 37378: "ApertureValue", 37386: "FocalLength", 40961: "ColorSpace", 42036: "LensModel",
+    37377: "ShutterSpeedValue", 37378: "ApertureValue", 37386: "FocalLength", 40961: "ColorSpace",
+    42036: "LensModel",
 }  # fmt: skip
 # Where the bytes are, and bytes for decoders: nothing that says something.
 _LEFT_OUT = frozenset({273, 279, 288, 289, 301, 320, 324, 325, 330, 347, 34665, 34853, 34675, 50838, 50839})
