@@ -97,7 +97,8 @@ WAYS = {
 }
 PARTS = [
     ..., 0, (slice(None), -1), (slice(3, 40, 7), slice(50, 2, -11)),
-    (slice(None, None, -1), slice(None, None, 3)), (33, 17), (slice(16, 32), slice(0, 16)), (slice(5, 5), ...),
+    (slice(None, None, -1), slice(None, None, 3)), (33, 17), (slice(16, 32), slice(0, 16)),
+    (slice(5, 5), ...),
 ]  # fmt: skip
 
 
