@@ -25,7 +25,7 @@ from holdfast.formats.structures import ArrayStructure
 from holdfast.formats.tiff.ifd import Tags, TiffHeader, is_tiff
 from holdfast.formats.tiff.layout import Page, read_page
 from holdfast.formats.tiff.reading import Decoder, page_reader
-from holdfast.formats.tiff.said import hidden_pages, leading_shape, metadata_of
+from holdfast.formats.tiff.said import Note, metadata_of
 
 __all__ = ["TIFF", "TiffFormat", "TiffImage"]
 
@@ -96,9 +96,11 @@ class _Content:
         header = TiffHeader(source)
         tags = list(header.pages())
         pages = [read_page(header, source.name, source.size, offset, each) for offset, each in tags]
-        pages = _with_hidden(pages, header, tags[0][1], source)
-        kinds = {(page.shape, page.dtype) for page in pages}
-        leading = leading_shape(header, tags[0][1], len(pages), pages[0].shape) if len(kinds) == 1 else None
+        note = Note.of(header, tags[0][1])
+        pages = _with_hidden(pages, note, source)
+        first = pages[0]
+        is_stack = all((page.shape, page.dtype) == (first.shape, first.dtype) for page in pages[1:])
+        leading = note.leading(len(pages), first.shape) if is_stack else None
         return cls(header, pages, [each for _, each in tags], leading)
 
     def described(self) -> Described:
@@ -119,16 +121,19 @@ class _Content:
         return ArrayStructure.build(page.dtype, (*leading, *page.shape), stored=stored)
 
 
-def _with_hidden(pages: list[Page], header: TiffHeader, tags: Tags, source: Source) -> list[Page]:
+def _with_hidden(pages: list[Page], note: Note, source: Source) -> list[Page]:
     """Add the pages without headers: ImageJ writes large stacks behind the first page, and says how many."""
     page = pages[0]
-    count = hidden_pages(header, tags, page.shape) if len(pages) == 1 and page.run is not None else 1
+    count = note.images(page.shape) if len(pages) == 1 and page.run is not None else 1
     if count <= 1 or page.run is None:
         return pages
     if page.run + count * page.nbytes > source.size:
         raise UnreadableError(f"{source.name} claims {count} images and is truncated")
-    shift = np.array([page.nbytes, 0])
-    return [replace(page, segments=page.segments + shift * number) for number in range(count)]
+    shift, start = np.array([page.nbytes, 0]), page.run
+    return [
+        replace(page, segments=page.segments + shift * number, run=start + page.nbytes * number)
+        for number in range(count)
+    ]
 
 
 class TiffImage(OpenFile):

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -29,12 +28,17 @@ __all__ = ["Tag", "Tags", "TiffHeader", "is_tiff"]
 MAX_PAGES = 1 << 20
 _MAX_TAGS = 4096
 
-# Size in bytes and NumPy type of a value by its number in the file.
+# Size in bytes and NumPy type of a value by its number in the file; a rational is two values.
 _TYPES = {
     1: "u1", 2: "S1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "V1", 8: "i2", 9: "i4", 10: "i4", 11: "f4",
     12: "f8", 13: "u4", 16: "u8", 17: "i8", 18: "u8",
 }  # fmt: skip
-_RATIONALS = (5, 10)
+_SIZES = {kind: int(name[1:]) * (2 if kind in (5, 10) else 1) for kind, name in _TYPES.items()}
+# The types of one number that can be read without NumPy: every page of every frame has a dozen of them.
+_FORMS = {
+    order: {kind: struct.Struct(order + form) for kind, form in ((1, "B"), (3, "H"), (4, "I"), (16, "Q"))}
+    for order in "<>"
+}
 
 
 def is_tiff(head: bytes) -> bool:
@@ -42,20 +46,18 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """One tag: type and number of its values, and where they are."""
 
     code: int
     type: int
-    count: int
+    amount: int
     offset: int
 
     @property
     def size(self) -> int:
         """Size of the values in bytes; 0 for an unknown type."""
-        kind = _TYPES.get(self.type)
-        return self.count * int(kind[1:]) * (2 if self.type in _RATIONALS else 1) if kind else 0
+        return self.amount * _SIZES.get(self.type, 0)
 
 
 Tags = dict[int, Tag]
@@ -92,6 +94,7 @@ class TiffHeader:
         self._count = struct.Struct(self.order + ("Q" if self._is_big else "H"))
         self._offset = struct.Struct(self.order + ("Q" if self._is_big else "I"))
         self._entry = struct.Struct(self.order + ("HHQQ" if self._is_big else "HHII"))
+        self._numbers = _FORMS[self.order]
 
     def pages(self) -> Iterator[tuple[int, Tags]]:
         """Yield where each page's header is, and its tags.
@@ -133,12 +136,11 @@ class TiffHeader:
         tags: Tags = {}
         # Values that fit into the entry stand there, in place of the offset.
         inline, place = self._offset.size, size - self._offset.size
-        for number in range(count):
-            code, kind, amount, value = self._entry.unpack_from(data, number * size)
-            tag = Tag(code, kind, amount, value)
-            if tag.size <= inline:
-                tag = Tag(code, kind, amount, start + number * size + place)
-            tags.setdefault(code, tag)
+        for number, (code, kind, amount, value) in enumerate(self._entry.iter_unpack(data[: count * size])):
+            if amount * _SIZES.get(kind, 0) <= inline:
+                value = start + number * size + place
+            if code not in tags:
+                tags[code] = Tag(code, kind, amount, value)
         return tags, int(self._offset.unpack_from(data, count * size)[0])
 
     def values(self, tag: Tag) -> np.ndarray:
@@ -154,7 +156,21 @@ class TiffHeader:
             raise UnreadableError(f"{self._source.name}: tag {tag.code} has the unknown type {tag.type}")
         return np.frombuffer(self._bytes(tag.offset, tag.size), self.order + kind)
 
-    def integers(self, tags: Tags, code: int, default: int | None = None) -> list[int]:
+    def integer(self, tags: Tags, code: int, default: int) -> int:
+        """Return the first value of a tag that holds integers.
+
+        Raises
+        ------
+        UnreadableError
+            They are none.
+        """
+        tag = tags.get(code)
+        if tag is None:
+            return default
+        form = self._numbers.get(tag.type) if tag.amount == 1 else None
+        return self.integers(tags, code)[0] if form is None else self._number(form, tag.offset)
+
+    def integers(self, tags: Tags, code: int) -> list[int]:
         """Return the values of a tag that holds few integers.
 
         Raises
@@ -162,12 +178,10 @@ class TiffHeader:
         UnreadableError
             They are no integers, or far too many.
         """
-        tag = tags.get(code)
-        if tag is None:
-            return [] if default is None else [default]
-        values = self.offsets(tag) if tag.count <= _MAX_TAGS else np.empty(0, np.uint64)
+        tag = tags[code]
+        values = self.offsets(tag) if tag.amount <= _MAX_TAGS else np.empty(0, np.uint64)
         if not len(values):
-            raise UnreadableError(f"{self._source.name}: tag {code} has {tag.count} values")
+            raise UnreadableError(f"{self._source.name}: tag {code} has {tag.amount} values")
         found: list[int] = values.tolist()
         return found
 

@@ -6,8 +6,8 @@ Owns what the tags of a page mean for its pixels; decodes none.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -19,11 +19,14 @@ __all__ = ["MAX_SEGMENT_BYTES", "Page", "read_page"]
 MAX_SEGMENT_BYTES = 512 << 20
 """The largest strip or tile that is decoded: it must fit into memory as a whole."""
 
+Full = tuple[int, int, int, int, int]
+Tile = tuple[int, int, int, int]
+
 _RGB = 2
 _MAX_LENGTH = 1 << 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page.
 
@@ -43,36 +46,28 @@ class Page:
         Whether the elements lie in the file as they are read.
     segments : numpy.ndarray of int64, shape (n, 2)
         Offset and size of each strip or tile, in order.
+    run : int, optional
+        Where the array starts, if all its bytes lie one behind the other as they are read.
     """
 
     offset: int
-    full: tuple[int, int, int, int, int]
+    full: Full
     shape: tuple[int, ...]
     dtype: np.dtype
-    tile: tuple[int, int, int, int]
+    tile: Tile
     is_raw: bool
     segments: np.ndarray
+    run: int | None
 
     @property
     def nbytes(self) -> int:
         """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    @cached_property
+    @property
     def grid(self) -> tuple[int, int, int, int]:
         """How many segments there are along planes, depth, length and width."""
-        planes, depth, length, width, _ = self.full
-        depths, lengths, widths, _ = self.tile
-        return planes, -(-depth // depths), -(-length // lengths), -(-width // widths)
-
-    @cached_property
-    def run(self) -> int | None:
-        """Where the array starts, if all its bytes lie one behind the other as they are read."""
-        if not self.is_raw or self.grid[3] != 1 or self.tile[2] != self.full[3] or not len(self.segments):
-            return None
-        offsets, sizes = self.segments[:-1, 0], self.segments[:-1, 1]
-        is_run = bool(np.all(offsets + sizes == self.segments[1:, 0]))
-        return int(self.segments[0, 0]) if is_run else None
+        return _grid(self.full, self.tile)
 
 
 def read_page(header: TiffHeader, name: str, size: int, offset: int, tags: Tags) -> Page:
@@ -110,14 +105,30 @@ def read_page(header: TiffHeader, name: str, size: int, offset: int, tags: Tags)
     is_plain = reader.one(259, 1) == 1 and reader.one(317, 1) == 1 and reader.one(266, 1) == 1
     is_raw = is_plain and bits == dtype.itemsize * 8 and dtype.kind != "b" and reader.one(339, 1) != 5
     dtype = dtype.newbyteorder(header.order) if is_raw else dtype.newbyteorder("<")
-    page = Page(offset, full, shape, dtype, tile, is_raw, np.empty((0, 2), np.int64))
-    page = replace(page, segments=reader.segments(page, size))
+    needed = math.prod(shape) * dtype.itemsize
+    if is_raw and needed > size:
+        raise UnreadableError(f"{name} claims {needed} bytes of data and has {size}: it is truncated")
+    segments = reader.segments(full, tile, size, dtype.itemsize if is_raw else 0)
+    run = _run(full, tile, segments) if is_raw else None
     unpacked = math.prod(tile) * dtype.itemsize
-    if page.run is None and unpacked > MAX_SEGMENT_BYTES:
+    if run is None and unpacked > MAX_SEGMENT_BYTES:
         raise UnreadableError(
             f"{name} has strips or tiles of {unpacked} bytes; at most {MAX_SEGMENT_BYTES} are decoded at once"
         )
-    return page
+    return Page(offset, full, shape, dtype, tile, is_raw, segments, run)
+
+
+def _grid(full: Full, tile: Tile) -> tuple[int, int, int, int]:
+    return full[0], -(-full[1] // tile[0]), -(-full[2] // tile[1]), -(-full[3] // tile[2])
+
+
+def _run(full: Full, tile: Tile, segments: np.ndarray) -> int | None:
+    """Return where the strips start, if they follow each other."""
+    if tile[2] != full[3]:
+        return None
+    if len(segments) > 1 and not np.array_equal(segments[:-1, 0] + segments[:-1, 1], segments[1:, 0]):
+        return None
+    return int(segments[0, 0])
 
 
 class _Reader:
@@ -127,7 +138,7 @@ class _Reader:
         self._header, self._name, self._tags = header, name, tags
 
     def one(self, code: int, default: int) -> int:
-        return self._header.integers(self._tags, code, default)[0]
+        return self._header.integer(self._tags, code, default)
 
     def length(self, code: int) -> int:
         value = self.one(code, 0)
@@ -137,8 +148,7 @@ class _Reader:
 
     def type(self, samples: int) -> tuple[int, np.dtype]:
         """Return the bits and the type of an element."""
-        bits = self._header.integers(self._tags, 258, 1)
-        formats = self._header.integers(self._tags, 339, 1)
+        bits, formats = self._all(258), self._all(339)
         if not 0 < samples <= 1 << 16 or len({*bits[:samples]}) > 1 or len({*formats[:samples]}) > 1:
             raise UnreadableError(
                 f"{self._name} has {samples} samples of {bits[:8]} bits, which is not supported"
@@ -150,62 +160,62 @@ class _Reader:
             )
         return bits[0], dtype
 
-    def tile(self, full: tuple[int, int, int, int, int]) -> tuple[int, int, int, int]:
+    def _all(self, code: int) -> list[int]:
+        """Return what a tag says of each sample; most images have one."""
+        tag = self._tags.get(code)
+        return (
+            [self.one(code, 1)] if tag is None or tag.amount == 1 else self._header.integers(self._tags, code)
+        )
+
+    def tile(self, full: Full) -> Tile:
         _, _, length, width, samples = full
         if 322 in self._tags:
             return max(self.one(32998, 1), 1), self.length(323), self.length(322), samples
         rows = self.one(278, length)
         return 1, min(rows, length) if rows else length, width, samples
 
-    def segments(self, page: Page, size: int) -> np.ndarray:
-        """Return offset and size of every segment, all of which lie in the file."""
+    def segments(self, full: Full, tile: Tile, size: int, itemsize: int) -> np.ndarray:
+        """Return offset and size of every segment, all in the file; `itemsize` is 0 where they are packed."""
         tiled = 324 in self._tags
-        count = math.prod(page.grid)
+        count = math.prod(_grid(full, tile))
         offsets = self._numbers(324 if tiled else 273, count)
-        if page.is_raw:
-            self._check_raw(page, size)
-            sizes = _raw_sizes(page, count)
-        else:
-            sizes = self._numbers(325 if tiled else 279, count)
+        sizes = (
+            _raw_sizes(full, tile, itemsize, count)
+            if itemsize
+            else self._numbers(325 if tiled else 279, count)
+        )
         segments = np.stack([offsets, sizes], axis=1)
-        ends = segments[:, 0] + segments[:, 1]
-        if bool(np.any(segments <= 0)) or bool(np.any(ends > size)):
+        if segments.min() <= 0 or segments.sum(axis=1).max() > size:
             raise UnreadableError(f"{self._name} is truncated: strips or tiles of a page are not in the file")
         return segments
-
-    def _check_raw(self, page: Page, size: int) -> None:
-        if page.nbytes > size:
-            raise UnreadableError(
-                f"{self._name} claims {page.nbytes} bytes of data and has {size}: it is truncated"
-            )
 
     def _numbers(self, code: int, count: int) -> np.ndarray:
         """Return exactly as many offsets or sizes as there are segments."""
         tag = self._tags.get(code)
-        found = 0 if tag is None else tag.count
+        found = 0 if tag is None else tag.amount
         if tag is None or found < count:
             raise UnreadableError(
                 f"{self._name} has {found} of {count} strips or tiles of a page: it is damaged"
             )
         values = self._header.offsets(tag)[:count]
-        if bool(np.any(values > 1 << 62)):
+        if values.max() > 1 << 62:
             raise UnreadableError(f"{self._name} has strips or tiles outside the file")
         return values.astype(np.int64)
 
 
-def _raw_sizes(page: Page, count: int) -> np.ndarray:
+def _raw_sizes(full: Full, tile: Tile, itemsize: int, count: int) -> np.ndarray:
     """Return the sizes of segments that are not packed: what writers say of them is often wrong."""
-    depth, length, width, samples = page.tile
-    row = width * samples * page.dtype.itemsize
+    depth, length, width, samples = tile
+    row = width * samples * itemsize
     sizes = np.full(count, depth * length * row, np.int64)
-    is_strip = page.tile[2] == page.full[3] and page.grid[3] == 1
-    last = page.full[2] % length
-    if is_strip and last:
+    rows, last = -(-full[2] // length), full[2] % length
+    if width == full[3] and last:
         # The last strip of each plane holds the rows that are left.
-        sizes[page.grid[2] - 1 :: page.grid[2]] = last * row
+        sizes[rows - 1 :: rows] = last * row
     return sizes
 
 
+@cache
 def _dtype(form: int, bits: int) -> np.dtype | None:
     """Return the type of elements of a format and so many bits; None where there is none."""
     if form in (1, 4):

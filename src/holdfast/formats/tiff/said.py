@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from holdfast.errors import UnreadableError
 from holdfast.formats.metadata import Metadata
 from holdfast.formats.tiff.ifd import Tag, Tags, TiffHeader
 
-__all__ = ["hidden_pages", "leading_shape", "metadata_of"]
+__all__ = ["Note", "metadata_of"]
 
 _DESCRIPTION = 270
 _MAX_TEXT = 64 << 10
@@ -89,7 +90,7 @@ def _value(header: TiffHeader, tags: Tags, tag: Tag) -> Any:
     """Return a tag's value; None for a long list of numbers."""
     if tag.type == _ASCII:
         return header.text(tags, tag.code, _MAX_TEXT)
-    if not 0 < tag.count <= _MAX_VALUES:
+    if not 0 < tag.amount <= _MAX_VALUES:
         return None
     values = header.values(tag)
     if tag.type in _RATIONALS:
@@ -101,6 +102,60 @@ def _value(header: TiffHeader, tags: Tags, tag: Tag) -> Any:
     return plain[0] if len(plain) == 1 else plain
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a program wrote down of the shape of all its images.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        As tifffile writes it; empty when it did not.
+    imagej : dict of str to str
+        As ImageJ writes it.
+    """
+
+    shape: tuple[int, ...]
+    imagej: dict[str, str]
+
+    @classmethod
+    def of(cls, header: TiffHeader, tags: Tags) -> Note:
+        """Read the description of a page."""
+        text = header.text(tags, _DESCRIPTION, _MAX_TEXT)
+        return cls(_shape_in(text), _imagej(text))
+
+    def images(self, shape: tuple[int, ...]) -> int:
+        """Return how many images of some shape there are, if there is more than one."""
+        leading = self._leading(shape)
+        return math.prod(leading) if leading else min(_count(self.imagej.get("images")), _MAX_PAGES)
+
+    def leading(self, pages: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape in front of that of a page: the number of pages, or what a program wrote down.
+
+        Parameters
+        ----------
+        pages : int
+            How many there are.
+        shape : tuple of int
+            Shape of each.
+
+        Returns
+        -------
+        tuple of int
+            As many elements as there are pages; empty for a single page.
+        """
+        said = self._leading(shape)
+        if said and math.prod(said) == pages:
+            return said
+        counts = [_count(self.imagej.get(name)) for name in ("frames", "slices", "channels")]
+        said = tuple(count for count in counts if count > 1)
+        if pages > 1 and math.prod(said) == pages:
+            return said
+        return (pages,) if pages > 1 else ()
+
+    def _leading(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.shape[: -len(shape)] if self.shape[-len(shape) :] == shape else ()
+
+
 def _imagej(text: str) -> dict[str, str]:
     """Return the notes that ImageJ keeps in the description."""
     if not text.startswith("ImageJ="):
@@ -109,59 +164,16 @@ def _imagej(text: str) -> dict[str, str]:
     return {name: value for name, is_note, value in pairs if is_note}
 
 
-def hidden_pages(header: TiffHeader, tags: Tags, shape: tuple[int, ...]) -> int:
-    """Return how many images a file with one page of some shape says to hold."""
-    text = header.text(tags, _DESCRIPTION, _MAX_TEXT)
-    said = _shape_in(text)
-    if said is not None and len(said) > len(shape) and said[-len(shape) :] == shape:
-        return math.prod(said[: -len(shape)])
-    return min(_count(_imagej(text).get("images")), _MAX_PAGES)
-
-
-def leading_shape(header: TiffHeader, tags: Tags, pages: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape in front of that of a page: the number of pages, or what a program wrote down.
-
-    Parameters
-    ----------
-    header : TiffHeader
-        Reads the description.
-    tags : dict
-        Tags of the first page.
-    pages : int
-        How many there are.
-    shape : tuple of int
-        Shape of each.
-
-    Returns
-    -------
-    tuple of int
-        As many elements as there are pages; empty for a single page.
-    """
-    text = header.text(tags, _DESCRIPTION, _MAX_TEXT)
-    said = _shape_in(text)
-    if said is not None and len(said) > len(shape) and said[-len(shape) :] == shape:
-        leading = said[: -len(shape)]
-        if math.prod(leading) == pages:
-            return leading
-    notes = _imagej(text)
-    if notes and pages > 1:
-        counts = [_count(notes.get(name)) for name in ("frames", "slices", "channels")]
-        leading = tuple(count for count in counts if count > 1)
-        if len(leading) > 1 and math.prod(leading) == pages:
-            return leading
-    return (pages,) if pages > 1 else ()
-
-
-def _shape_in(text: str) -> tuple[int, ...] | None:
-    """Return the shape that tifffile writes into the description."""
+def _shape_in(text: str) -> tuple[int, ...]:
+    """Return the shape that tifffile writes into the description; empty when there is none."""
     if not text.startswith('{"shape"') or len(text) > 4096:
-        return None
+        return ()
     try:
         shape = json.loads(text)["shape"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+        return ()
     is_shape = isinstance(shape, list) and all(type(each) is int and 0 < each < 1 << 40 for each in shape)
-    return tuple(shape) if is_shape and len(shape) <= 32 else None
+    return tuple(shape) if is_shape and len(shape) <= 32 else ()
 
 
 def _count(text: str | None) -> int:
