@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.catalog.failures import Failures
+from holdfast.catalog.members import Members
 from holdfast.catalog.ordering import InOrder
 from holdfast.catalog.places import STORAGE_FACT
 from holdfast.catalog.progress import Progress
@@ -171,6 +172,7 @@ class Round:
         self._changed: list[int] = []
         self._renewed: set[str] = set()
         self._sequences = Sequences(catalog)
+        self._members = Members(catalog)
         self._frames = catalog.database.frames.locations()
         group = grouping(catalog.database, options.sequences)
         self._scan = scan(self._places, group) if options.found is None else iter(options.found)
@@ -188,6 +190,8 @@ class Round:
             # The first frame of a sequence is known when the shapes of all others are.
             self._probe(self._jobs())
         self._probe(iter(self._masters()))
+        self._waiting.extend((found, False) for found in self._members.settle(self.summary))
+        self._probe(self._jobs())
         if self._options.found is None and not self._options.is_stopped():
             self._vanished.mark(self.summary, prune=self._options.prune)
             for location in self._vanished.among(self._failures.locations()):
@@ -313,9 +317,11 @@ class Round:
             self._order.put(found.location, partial(self._recorder.put_directory, found, was_file=was_file))
             return
         self.summary.files += 1
+        if found.member_of and self._see_member(found, known):
+            return
         if found.error:
             self._order.put(found.location, partial(self._recorder.put_refused, found))
-        elif known is None or not self._is_unchanged(found, known):
+        elif known is None or not self._is_unchanged(found, known) or self._members.lacks_node(found):
             self._waiting.append((found, False))
             self._order.expect(found.location)
             if known is not None:
@@ -338,6 +344,18 @@ class Round:
         if not step.is_known:
             self._order.expect(found.location)
         self._go_on(step)
+
+    def _see_member(self, found: Found, known: Known | None) -> bool:
+        """Leave a file to its master, if that names it, or may turn out to; return whether it does."""
+        is_same = known is not None and self._is_unchanged(found, known)
+        if not self._members.take(found, is_known=known is not None):
+            return False
+        if is_same:
+            self.summary.unchanged += 1
+        elif known is not None:
+            self.summary.updated += 1
+            self._renewed.add(found.member_of)
+        return True
 
     def _see_companion(self, found: Found, known: Known | None) -> None:
         """Look again into a file whose companion changed: rows were appended beside it."""

@@ -1,6 +1,7 @@
 """Runs: files of one directory that are numbered like the frames of one measurement.
 
-Owns what names say; looks into no file. Whether such files are of one shape and type is found out later.
+Owns what names say; looks into no file. Whether such files are of one shape and type, and whether a master
+file names those that are called like its data files, is found out later.
 
 >>> split_name("scan_0007.TIF", {".tif": "tiff"})
 ('scan_', 7, 'tiff')
@@ -15,7 +16,7 @@ from dataclasses import replace
 from holdfast.catalog.scanning import Found
 from holdfast.paths import is_reserved
 
-__all__ = ["SEQUENCES_FACT", "UNNAMED", "grouped", "number_of", "split_name"]
+__all__ = ["SEQUENCES_FACT", "UNNAMED", "grouped", "masters_marked", "number_of", "split_name"]
 
 SEQUENCES_FACT = "sequences"
 """The database's own note of whether runs are one array each: ``yes`` or ``no``."""
@@ -23,6 +24,8 @@ SEQUENCES_FACT = "sequences"
 UNNAMED = "_unnamed"
 """The key of a run whose names are numbers only, as Tiled has it."""
 
+_MASTER_SUFFIXES = (".h5", ".hdf5", ".hdf", ".nxs", ".cxi")
+_MASTER_ENDINGS = ("_master", "_vds", "")
 # A longer number is a name, such as a time or an identifier.
 _NAME = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]{1,18})(?P<suffix>\.[A-Za-z0-9]+)", re.DOTALL)
 
@@ -50,8 +53,38 @@ def number_of(name: str) -> int:
     return int(match["number"]) if match is not None else 0
 
 
+def masters_marked(entries: Sequence[Found]) -> list[Found]:
+    """Mark the numbered HDF5 files beside a master file that is called like them.
+
+    Parameters
+    ----------
+    entries : sequence of Found
+        Everything in one directory.
+
+    Notes
+    -----
+    ``x_data_000001.h5`` belongs to ``x_master.h5`` as Eiger detectors write them; areaDetector and Odin write
+    ``x_000001.h5`` beside ``x_vds.h5`` or ``x.nxs``.
+    """
+    formats = dict.fromkeys(_MASTER_SUFFIXES, "hdf5")
+    masters = {
+        found.path.stem: found
+        for found in entries
+        if found.path.suffix.lower() in _MASTER_SUFFIXES and not (found.is_directory or found.error)
+    }
+    for found in entries:
+        parts = _parts(found, formats)
+        if parts is not None:
+            base = parts[0].removesuffix("data_").rstrip("_-.")
+            names = (f"{base}{ending}" for ending in _MASTER_ENDINGS)
+            master = next((masters[name] for name in names if name in masters), None)
+            if base and master is not None and master is not found:
+                found.member_of = master.location
+    return list(entries)
+
+
 def grouped(entries: Sequence[Found], formats: Mapping[str, str]) -> list[Found]:
-    """Put the files of each run into one entry, in the order of their numbers.
+    """Put the files of each run into one entry, in the order of their numbers, and mark members of masters.
 
     Parameters
     ----------
@@ -72,7 +105,7 @@ def grouped(entries: Sequence[Found], formats: Mapping[str, str]) -> list[Found]
             runs.setdefault((parts[0], parts[2]), []).append((parts[1], found.key[-1], found))
     runs = {key: run for key, run in runs.items() if len(run) > 1}
     if not runs:
-        return list(entries)
+        return masters_marked(entries)
     in_run = {id(found): key for key, run in runs.items() for _, _, found in run}
     taken = {found.key[-1] for found in entries if id(found) not in in_run}
     placed: dict[tuple[str, str], None] = {}
@@ -85,7 +118,7 @@ def grouped(entries: Sequence[Found], formats: Mapping[str, str]) -> list[Found]
             placed[key] = None
             frames = [each for _, _, each in sorted(runs[key], key=lambda item: item[:2])]
             result.append(_run(key[0], frames, taken))
-    return result
+    return masters_marked(result)
 
 
 def _parts(found: Found, formats: Mapping[str, str]) -> tuple[str, int, str] | None:

@@ -43,6 +43,8 @@ class Found:
         Why it cannot be read; empty when it can.
     companion_of : str
         Location of the file that this one is a part of, which has no node of its own; mostly empty.
+    member_of : str
+        Location of the master file that names this one by what both are called; mostly empty.
     frames : tuple of Found
         The files of a numbered run, in order, for which this entry stands; mostly empty.
     """
@@ -54,6 +56,7 @@ class Found:
     state: FileState | None
     error: str = ""
     companion_of: str = ""
+    member_of: str = ""
     frames: tuple[Found, ...] = ()
 
 

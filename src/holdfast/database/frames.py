@@ -112,6 +112,16 @@ class FrameReader:
             ).fetchall()
         return {location for (location,) in rows}
 
+    def linked(self) -> dict[str, bool]:
+        """Return the locations of all files that other files name, and whether each has a node of its own."""
+        used = "EXISTS (SELECT 1 FROM data_source_assets l WHERE l.asset = a.id AND l.parameter"
+        with self._file.lease() as connection:
+            rows = connection.execute(
+                f"SELECT a.location, {used} = 'data_uri') FROM assets a WHERE a.is_directory = 0 "
+                f"AND ({used} LIKE 'external:%') OR {used} LIKE 'virtual:%'))"
+            ).fetchall()
+        return {location: bool(has_node) for location, has_node in rows}
+
     def places(self, assets: Iterable[int]) -> dict[int, Place]:
         """Return, for files that are the own file or a frame of a node, what is recorded there.
 
