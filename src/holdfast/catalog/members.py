@@ -15,7 +15,7 @@ from typing import Protocol
 from holdfast.catalog.scanning import Found
 from holdfast.catalog.tree import Catalog
 
-__all__ = ["Members"]
+__all__ = ["Counts", "Members"]
 
 
 class Counts(Protocol):
