@@ -57,6 +57,11 @@ _COLUMNS = (
     "blocks, staged, seal"
 )
 _FIND = f"SELECT {_COLUMNS} FROM entries WHERE key = ?"
+# Values that are compared cost a reader a third of those that are fetched.
+_MATCH = """
+    SELECT metadata, digest, created, seal FROM entries
+    WHERE key = ? AND state = 0 AND size = ? AND data_time = ? AND text_size = ? AND text_time = ?
+"""
 _INSERT = f"""
     INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO NOTHING
@@ -186,6 +191,38 @@ class StoreIndex:
             return self._learned[key]
         found = self._file().one(_FIND, (key,))
         return None if found is None else self._row(found)
+
+    def match(
+        self, key: str, size: int, data_time: int, text_size: int, text_time: int
+    ) -> tuple[str, bytes | None, int | None] | None:
+        """Return metadata text, digest and creation time of a live key whose files are recorded as they are.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        size, data_time, text_size, text_time : int
+            As in `IndexRow`.
+
+        Returns
+        -------
+        tuple or None
+            None when they are recorded otherwise, or not at all.
+
+        Raises
+        ------
+        HashError
+            The row is damaged.
+        """
+        if self._learned:
+            return None  # what was learned is not in the database
+        file = self._file.now or self._file()
+        found = file.one(_MATCH, (key, size, data_time, text_size, text_time))
+        if found is None:
+            return None
+        text, digest, created, seal = found
+        unsealed(key, text, digest, seal, file.path)
+        return text, digest, created
 
     def _row(self, found: Sequence[Any]) -> IndexRow:
         row = IndexRow._make(found)

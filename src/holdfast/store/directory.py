@@ -34,13 +34,15 @@ from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer, Durability
 
-__all__ = ["HIDDEN", "Look", "Staged", "StagedIncoming", "StoreDirectory", "new_name"]
+__all__ = ["HIDDEN", "OPEN_TO_READ", "Look", "Staged", "StagedIncoming", "StoreDirectory", "new_name"]
 
 HIDDEN = ".holdfast"
 """The directory, inside the store, of everything that encore does not know."""
 
 _numbers = itertools.count()
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+OPEN_TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+"""How the files of a key are opened first; a symbolic link is looked at more closely."""
+
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 LOCK_TIMEOUT_S = 60.0
 _ALLOCATE_FROM = 1 << 20
@@ -391,7 +393,7 @@ class StoreDirectory:
 
     def _open_inside(self, path: str) -> int:
         try:
-            return os.open(path, _READ)
+            return os.open(path, OPEN_TO_READ)
         except FileNotFoundError:
             raise
         except OSError as error:
