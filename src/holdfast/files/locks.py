@@ -193,7 +193,7 @@ class KeptLock:
         _kept.add(self)
 
     def __enter__(self) -> Self:
-        if not self._threads.acquire(timeout=self._timeout_s):
+        if not self._threads.acquire(False) and not self._threads.acquire(timeout=self._timeout_s):
             raise BusyError(f"{self.path} is in use by another thread after {self._timeout_s:g} s; try again")
         try:
             self._take()

@@ -224,11 +224,11 @@ class Store(ReadableStore):
     def _receive(
         self, key: str, stream: Any, metadata: Mapping[str, Json], size: int, buffer_size: int
     ) -> Content:
-        require_stream(stream)
         if type(stream) is io.BytesIO and not stream.closed and buffer_size > 0 and not self._is_watched():
             # The commonest source needs no steps when nobody counts them.
             with stream:
                 return self._hold(key, stream.read())
+        require_stream(stream)
         try:
             with StoreProgress(self, key, metadata, f"Setting key {key!r}", size) as progress:
                 return received(self._incoming(key, size), pieces_of(stream, buffer_size, key), progress)

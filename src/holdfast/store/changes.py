@@ -10,8 +10,9 @@ No back end and no event is known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from holdfast.errors import NotFoundError
 from holdfast.store.inputs import encode_metadata
@@ -128,8 +129,7 @@ def received(incoming: Incoming, pieces: Iterable[Buffer], progress: Callable[[i
         raise
 
 
-@dataclass(slots=True)
-class Change:
+class Change(msgspec.Struct):
     """Say what a caller wants for one key.
 
     Parameters
@@ -153,8 +153,7 @@ class Change:
     is_removal: bool = False
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """Say what one key shall be.
 
     Parameters

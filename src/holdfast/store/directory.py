@@ -22,19 +22,29 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from blake3 import blake3
 
 from holdfast import files
 from holdfast.errors import ForbiddenError, HoldfastError, UnreadableError
 from holdfast.files.modes import copy_modes
-from holdfast.hashing import BlockDigests, Digest
+from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.paths import resolve_below
 from holdfast.store.copying import BlockHasher
 from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer, Durability
 
-__all__ = ["HIDDEN", "OPEN_TO_READ", "Look", "Staged", "StagedIncoming", "StoreDirectory", "new_name"]
+__all__ = [
+    "HIDDEN",
+    "OPEN_TO_READ",
+    "Look",
+    "Staged",
+    "StagedIncoming",
+    "StoreDirectory",
+    "blocks_of",
+    "new_name",
+]
 
 HIDDEN = ".holdfast"
 """The directory, inside the store, of everything that encore does not know."""
@@ -57,32 +67,36 @@ class Look(NamedTuple):
     text_time: int
 
 
-class Staged:
+class Staged(msgspec.Struct):
     """Hold new data in a file that waits to be published.
 
     Parameters
     ----------
     path, name : str
         The file, and its name without suffix.
-    time_ns : int
-        Its modification time.
-    digests : BlockDigests
-        Its size and digests.
+    size, time_ns : int
+        Its size in bytes and its modification time.
+    digest : bytes
+        Its blake3 digest.
+    blocks : bytes or None
+        The blake3 digests of its blocks, where it has several.
     replaces : bool
         Whether there was a file in its place.
     """
 
-    __slots__ = ("digests", "name", "path", "replaces", "size", "time_ns")
-
-    def __init__(self, path: str, name: str, time_ns: int, digests: BlockDigests, *, replaces: bool) -> None:
-        self.path, self.name, self.time_ns = path, name, time_ns
-        self.digests, self.replaces = digests, replaces
-        self.size = digests.size_bytes
+    path: str
+    name: str
+    size: int
+    time_ns: int
+    digest: bytes
+    blocks: bytes | None
+    replaces: bool
 
     def value(self, key: str, text: str, modified: float) -> Value:
         """Return what a store would give for a key with this data."""
         reader = FileReader(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
-        return Value(key, text, self.size, modified, None, True, self.digests.whole.raw, reader, self.digests)
+        digests = BlockDigests(Digest("blake3", self.digest.hex()), self.size, self.blocks or self.digest)
+        return Value(key, text, self.size, modified, None, True, self.digest, reader, digests)
 
     def discard(self) -> None:
         """Delete the file, unless it was published."""
@@ -155,7 +169,9 @@ class StagedIncoming:
                 raise
         self._close()
         name = os.path.basename(self._path).removesuffix(DATA)
-        return Staged(self._path, name, time_ns, digests, replaces=replaces)
+        return Staged(
+            self._path, name, digests.size_bytes, time_ns, digests.whole.raw, blocks_of(digests), replaces
+        )
 
     def abort(self) -> None:
         """Delete the file."""
@@ -267,9 +283,7 @@ class StoreDirectory:
         name = new_name()
         path = f"{self.staging}/{name}{DATA}"
         time_ns, replaces = self._written(path, data, self.base(key) + DATA)
-        whole = blake3(data)
-        digests = BlockDigests(Digest("blake3", whole.hexdigest()), len(data), whole.digest())
-        return Staged(path, name, time_ns, digests, replaces=replaces)
+        return Staged(path, name, len(data), time_ns, blake3(data).digest(), None, replaces)
 
     def stage_text(self, name: str, text: bytes, base: str, *, replaces: bool) -> tuple[int, int]:
         """Write a waiting metadata file and return its size and time.
@@ -293,7 +307,8 @@ class StoreDirectory:
         descriptor = _new_file(path)
         try:
             _write(descriptor, content)
-            replaces = bool(target) and copy_modes(target, descriptor)
+            # To ask first is quicker: most files are new, and an exception takes its time.
+            replaces = bool(target) and os.access(target, os.F_OK) and copy_modes(target, descriptor)
             return self.finish_file(descriptor), replaces
         except BaseException as error:
             _give_up(path, error)
@@ -445,6 +460,11 @@ def _facts(path: str) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
+def blocks_of(digests: BlockDigests) -> bytes | None:
+    """Return the list of block digests as it is recorded: none for data of one block."""
+    return digests.blocks if digests.size_bytes > BLOCK_BYTES else None
+
+
 def _new_file(path: str) -> int:
     try:
         return os.open(path, _FLAGS, 0o666)
@@ -462,8 +482,8 @@ def _give_up(path: str, error: BaseException) -> None:
 
 
 def _write(descriptor: int, piece: Buffer) -> int:
-    done = os.write(descriptor, piece)
     total = len(piece)
+    done = os.write(descriptor, piece)
     while done < total:
         done += os.write(descriptor, memoryview(piece)[done:])
     return total

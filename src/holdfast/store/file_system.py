@@ -192,7 +192,7 @@ class FileSystemStore(Store):
         text, digest, created = row
         if len(data) != size or blake3(data).digest() != digest:
             return None
-        modified = (data_time if data_time > text_time else text_time) / 1e9
+        modified = (max(text_time, data_time)) / 1e9
         created_at = None if created is None else created / 1e9
         return Value(key, text, size, modified, created_at, True, digest, HeldReader(data))
 

@@ -135,7 +135,7 @@ def encode_metadata(metadata: Any) -> str:
     InvalidTypeError, InvalidInputError
         For what JSON cannot carry; its path is named.
     """
-    if not isinstance(metadata, Mapping):
+    if type(metadata) is not dict and not isinstance(metadata, Mapping):
         raise InvalidTypeError(f"metadata is a dict with text keys, not {metadata!r:.80}")
     for name, value in metadata.items():
         if type(name) is not str or type(value) not in _LEAVES or (type(value) is float and value - value):

@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.hashing import BLOCK_BYTES
 from holdfast.store.changes import HeldContent, Outcome, received
 from holdfast.store.directory import Staged, StoreDirectory, new_name
-from holdfast.store.survey import TRUST_NS, UNKNOWN, Survey, blocks_of, kept
+from holdfast.store.survey import TRUST_NS, UNKNOWN, Survey, kept
 
 __all__ = ["Publisher"]
 
@@ -74,27 +74,16 @@ class Publisher:
             name, (size, data_time, digest, blocks) = new_name(), self._kept(outcome.key, base)
         else:
             name, size, data_time = content.name, content.size, content.time_ns
-            digest, blocks = content.digests.whole.raw, blocks_of(content.digests)
+            digest, blocks = content.digest, content.blocks
         self._directory.make_room(base)
         replaces = content is None or content.replaces
         text_size, text_time = self._directory.stage_text(
             name, outcome.text.encode(), base, replaces=replaces
         )
         latest = max(data_time, text_time)
-        return IndexRow(
-            outcome.key,
-            outcome.text,
-            digest,
-            state=LIVE,
-            size=size,
-            data_time=data_time,
-            text_size=text_size,
-            text_time=text_time,
-            recorded=latest + TRUST_NS,  # no other program can have left these times behind
-            created=latest,
-            blocks=blocks,
-            staged=name,
-        )
+        recorded = latest + TRUST_NS  # no other program can have left these times behind
+        times = size, data_time, text_size, text_time, recorded, latest
+        return IndexRow(outcome.key, outcome.text, digest, 0, LIVE, *times, blocks, name)
 
     def _content(self, outcome: Outcome, base: str) -> Staged | None:
         """Return the data that wait for a key; None where the present ones stay."""

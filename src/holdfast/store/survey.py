@@ -15,8 +15,8 @@ from typing import TypeAlias
 from holdfast import files
 from holdfast.database.store_index import ABSENT, LIVE, UNREADABLE, IndexRow, StoreIndex
 from holdfast.errors import BusyError, HoldfastError, NotFoundError
-from holdfast.hashing import BLOCK_BYTES, BlockDigests, hash_blocks
-from holdfast.store.directory import Look, StoreDirectory
+from holdfast.hashing import hash_blocks
+from holdfast.store.directory import Look, StoreDirectory, blocks_of
 from holdfast.store.inputs import decode_metadata, encode_metadata
 from holdfast.store.names import DATA, METADATA, key_of
 from holdfast.store.watching import DirectoryWatch, watch_of
@@ -27,7 +27,6 @@ __all__ = [
     "DataFacts",
     "Survey",
     "agrees",
-    "blocks_of",
     "is_text",
     "is_trusted",
     "kept",
@@ -257,8 +256,3 @@ def kept(row: IndexRow | None, look: Look) -> DataFacts | None:
 def is_text(name: str) -> bool:
     """Tell whether the name of a file is UTF-8; of others no key can be made, and `check` tells of them."""
     return name.isascii() or not any("\udc80" <= character <= "\udcff" for character in name)
-
-
-def blocks_of(digests: BlockDigests) -> bytes | None:
-    """Return the list of block digests as it is recorded: none for data of one block."""
-    return digests.blocks if digests.size_bytes > BLOCK_BYTES else None
