@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -17,7 +18,7 @@ from holdfast.database.store_filter import Narrowed, indexed, narrowed
 from holdfast.errors import HashError
 from holdfast.queries import Query
 
-__all__ = ["Entries", "Reopening", "damaged", "sealed", "unsealed"]
+__all__ = ["Entries", "Reopening", "sealed", "unsealed"]
 
 _PAGE = 5000
 _INDEX_FROM = 1000
@@ -59,13 +60,12 @@ def unsealed(key: str, text: str, digest: bytes | None, seal: int, path: str) ->
         The entry is damaged.
     """
     if crc32(digest or b"", crc32(f"{key}\0{text}".encode())) != seal:
-        raise damaged(key, path)
+        _tell_damage(key, path)
     return text
 
 
-def damaged(key: str, path: str) -> HashError:
-    """Return the error for an entry that is not as it was written."""
-    return HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
+def _tell_damage(key: str, path: str) -> bool:
+    raise HashError(f"the entry of key {key!r:.200} in {path} is damaged; restore it from another copy")
 
 
 class Reopening:
@@ -121,7 +121,7 @@ class Entries:
         self._fields: set[str] = set()
 
     def search(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield at least the entries that match, each whole and of one moment.
+        """Return at least the entries that match, each whole and of one moment.
 
         Parameters
         ----------
@@ -140,6 +140,9 @@ class Entries:
         HashError
             For a damaged entry.
         """
+        return chain.from_iterable(self._pages(where, equal))
+
+    def _pages(self, where: Query | None, equal: Mapping[str, Any]) -> Iterator[list[tuple[str, str]]]:
         test = narrowed(where, equal)
         self._index(test)
         statement = (
@@ -149,11 +152,14 @@ class Entries:
         last, count = "", _PAGE
         while count == _PAGE:
             rows = self.file().all(statement, (*test.values, last))
-            for last, text, digest, seal in rows:
-                if crc32(digest or b"", crc32(f"{last}\0{text}".encode())) != seal:
-                    raise damaged(last, self.file().path)
-                yield last, text
-            count = len(rows)
+            # In one expression, without a call: this is most of the time of a search.
+            yield [
+                (key, text)
+                for key, text, digest, seal in rows
+                if crc32(digest or b"", crc32(f"{key}\0{text}".encode())) == seal
+                or _tell_damage(key, self.file().path)
+            ]
+            last, count = rows[-1][0] if rows else "", len(rows)
 
     def keys(self, pattern: str) -> Iterator[str]:
         """Yield at least the keys that match a pattern, in their order.

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from holdfast.database.connection import Schema, SqliteFile
 from holdfast.database.store_tables import Entries, Reopening, sealed, unsealed
 from holdfast.queries import Query
@@ -99,7 +101,7 @@ class ValueRow(NamedTuple):
     seal: int
 
 
-class NewValue(NamedTuple):
+class NewValue(msgspec.Struct, gc=False):
     """What shall be kept under a key; without data and pieces the present data stay.
 
     Parameters
@@ -235,12 +237,13 @@ class StoreValues:
         now : int
             The time of the change, nanoseconds since the epoch UTC.
         """
-        if self._commits_alone and len(values) == 1 and _is_small(values[0]):
+        if self._commits_alone and len(values) == 1 and values[0].data is not None:
             self._file().one(_SET, _row_of(values[0], now))
             return
+        small = [_row_of(value, now) for value in values if value.data is not None]
         with self._file().transaction() as connection:
-            if all(map(_is_small, values)):
-                connection.executemany(_SET, [_row_of(value, now) for value in values])
+            if len(small) == len(values):
+                connection.executemany(_SET, small)
                 return
             for value in values:
                 self._apply_one(connection, value, now)
@@ -258,14 +261,9 @@ class StoreValues:
             connection.execute(_SET_METADATA, (value.key, value.text, seal, now))
 
 
-def _is_small(value: NewValue) -> bool:
-    return value.data is not None
-
-
 def _row_of(value: NewValue, now: int) -> tuple[Any, ...]:
-    text = value.text or ""
-    seal = sealed(value.key, text, value.digest)
-    return value.key, text, value.digest, seal, value.size, now, value.data, value.blocks
+    key, text, digest = value.key, value.text or "", value.digest
+    return key, text, digest, sealed(key, text, digest), value.size, now, value.data, value.blocks
 
 
 def _add_pieces(connection: sqlite3.Connection, value: NewValue) -> None:

@@ -35,7 +35,10 @@ __all__ = [
 class Content(Protocol):
     """Hold new data that was received completely, until it is published or discarded."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        ...
 
     def value(self, key: str, text: str, modified: float) -> Value:
         """Return what a store would give for a key with this data."""
@@ -46,14 +49,22 @@ class Content(Protocol):
         ...
 
 
-class HeldContent:
-    """Hold new data in memory."""
+# Nothing here can refer to itself: what is not tracked by the garbage collector makes many changes cheaper.
+class HeldContent(msgspec.Struct, gc=False):
+    """Hold new data in memory.
 
-    __slots__ = ("data", "size")
+    Parameters
+    ----------
+    data : bytes
+        The data.
+    """
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.size = len(data)
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return len(self.data)
 
     def value(self, key: str, text: str, modified: float) -> Value:
         """Return what a store would give for a key with this data."""
@@ -129,7 +140,7 @@ def received(incoming: Incoming, pieces: Iterable[Buffer], progress: Callable[[i
         raise
 
 
-class Change(msgspec.Struct):
+class Change(msgspec.Struct, gc=False):
     """Say what a caller wants for one key.
 
     Parameters
@@ -153,7 +164,7 @@ class Change(msgspec.Struct):
     is_removal: bool = False
 
 
-class Outcome(msgspec.Struct):
+class Outcome(msgspec.Struct, gc=False):
     """Say what one key shall be.
 
     Parameters

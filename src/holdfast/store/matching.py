@@ -54,7 +54,7 @@ class Condition:
         return Condition(self.where, self.equal, prefix + self.prefix)
 
     def matching(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Found]:
-        """Yield those pairs of a key and its metadata, as JSON text, that fulfil the condition.
+        """Return those pairs of a key and its metadata, as JSON text, that fulfil the condition.
 
         Parameters
         ----------
@@ -66,11 +66,10 @@ class Condition:
         tuple of (str, dict)
             Key and metadata.
         """
-        is_empty = self.is_empty
-        for key, text in pairs:
-            metadata = decoded(text)
-            if is_empty or self.accepts(key, metadata):
-                yield key, metadata
+        if self.where is None and len(self.equal) == 1:
+            return _with_one_field(pairs, *self.equal.items())
+        found = ((key, decoded(text)) for key, text in pairs)
+        return found if self.is_empty else (pair for pair in found if self.accepts(*pair))
 
     def accepts(self, key: str, metadata: dict[str, Json]) -> bool:
         """Tell whether metadata fulfils the condition.
@@ -92,6 +91,15 @@ class Condition:
             if found is _ABSENT or found != value:
                 return False
         return self.where is None or self.where.matches(metadata, Subject(key=self.prefix + key))
+
+
+def _with_one_field(pairs: Iterable[tuple[str, str]], asked: tuple[str, Any]) -> Iterator[Found]:
+    """Yield what `Condition.matching` yields for the commonest question, in half the time."""
+    name, value = asked
+    for key, text in pairs:
+        metadata = decoded(text)
+        if name in metadata and not metadata[name] != value:  # noqa: SIM202 - as in `accepts`, `==` may differ
+            yield key, metadata
 
 
 def condition_of(where: object, equal: Mapping[str, Any]) -> Condition:

@@ -152,6 +152,9 @@ class SQLiteStore(Store):
 
     def _new(self, outcome: Outcome) -> NewValue:
         content = outcome.content
+        if type(content) is HeldContent and not outcome.is_removal:
+            data = content.data
+            return NewValue(outcome.key, outcome.text, data, None, len(data), blake3(data).digest())
         if outcome.is_removal:
             return NewValue(outcome.key, None)
         if isinstance(content, SpooledContent):
@@ -167,8 +170,7 @@ class SQLiteStore(Store):
             )
         if content is None and self._values.text(outcome.key) is not None:
             return NewValue(outcome.key, outcome.text)
-        data = content.data if isinstance(content, HeldContent) else b""
-        return NewValue(outcome.key, outcome.text, data, None, len(data), blake3(data).digest())
+        return NewValue(outcome.key, outcome.text, b"", None, 0, blake3(b"").digest())
 
     def check(self) -> Report:
         """Verify the file, every entry and all data against their digests.
