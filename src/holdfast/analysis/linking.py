@@ -111,6 +111,8 @@ def linked(
     InvalidInputError
         For a link without uri, or with a malformed digest or rows; the message says where.
     """
+    if not _has_links(kind, document):
+        return document, []
     source, edges = places.document(header), list[NewLink]()
     if "supersedes" in document:
         edges.append(
@@ -139,6 +141,16 @@ def linked(
         for n, each in enumerate(_list(provenance.get(DERIVED, []), f"provenance.{DERIVED}"))
     ]
     return {**document, "provenance": kept}, edges
+
+
+def _has_links(kind: str, document: dict[str, Json]) -> bool:
+    if SUPERSEDES in document:
+        return True
+    if kind == "data_reference":
+        return any(isinstance(value, dict) and "uri" in value for value in document["data"].values())
+    return kind == "analysis_header" and any(
+        name in document["provenance"] for name in (USED, GENERATED, DERIVED)
+    )
 
 
 def _in_data(

@@ -13,7 +13,7 @@ by the server, further fields are welcome everywhere as the seed says, and bulk 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from holdfast.errors import InvalidInputError, TooLargeError
@@ -92,7 +92,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 SCHEMAS["bulk_data_reference"] = {"type": "array", "items": SCHEMAS["data_reference"]}
 
-Check = Callable[[Json, str], None]
+Check = Callable[[Json], str | None]
+"""Tell what is wrong with a value, in words that go on after its name, or None."""
+
 _INT_RANGE = (-(2**63), 2**64 - 1)
 
 _TYPES: dict[str, Callable[[Json], bool]] = {
@@ -121,38 +123,41 @@ def validate(name: str, document: Json) -> None:
     InvalidInputError
         For the first fault; the message says where it is and what is wanted there.
     """
-    _CHECKS[name](document, name)
+    fault = _CHECKS[name](document)
+    if fault is not None:
+        raise InvalidInputError(name + fault)
 
 
 def _compiled(schema: dict[str, Any]) -> Check:
     types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-    tests = [_TYPES[each] for each in types]
+    test, *others = [_TYPES[each] for each in types]
     further = [make(schema) for word, make in _WORDS.items() if word in schema]
     wanted = " or ".join(types)
 
-    def check(value: Json, where: str) -> None:
-        if not any(test(value) for test in tests):
-            raise InvalidInputError(f"{where} must be of type {wanted}, not {value!r:.80}")
+    def check(value: Json) -> str | None:
+        if not (test(value) or any(other(value) for other in others)):
+            return f" must be of type {wanted}, not {value!r:.80}"
         for each in further:
-            each(value, where)
+            fault = each(value)
+            if fault is not None:
+                return fault
+        return None
 
     return check
 
 
 def _enum(schema: dict[str, Any]) -> Check:
-    def check(value: Json, where: str) -> None:
-        if value not in schema["enum"]:
-            raise InvalidInputError(f"{where} must be one of {', '.join(schema['enum'])}, not {value!r:.80}")
-
-    return check
+    words, wanted = frozenset(schema["enum"]), ", ".join(schema["enum"])
+    return lambda value: None if value in words else f" must be one of {wanted}, not {value!r:.80}"
 
 
 def _pattern(schema: dict[str, Any]) -> Check:
     pattern = re.compile(schema["pattern"])
 
-    def check(value: Json, where: str) -> None:
+    def check(value: Json) -> str | None:
         if isinstance(value, str) and not pattern.search(value):
-            raise InvalidInputError(f"{where} must match {schema['pattern']}, which {value!r:.80} does not")
+            return f" must match {schema['pattern']}, which {value!r:.80} does not"
+        return None
 
     return check
 
@@ -160,10 +165,11 @@ def _pattern(schema: dict[str, Any]) -> Check:
 def _required(schema: dict[str, Any]) -> Check:
     names = schema["required"]
 
-    def check(value: Json, where: str) -> None:
+    def check(value: Json) -> str | None:
         for name in names:
             if name not in value:
-                raise InvalidInputError(f"{where} lacks the field {name!r}")
+                return f" lacks the field {name!r}"
+        return None
 
     return check
 
@@ -171,32 +177,33 @@ def _required(schema: dict[str, Any]) -> Check:
 def _properties(schema: dict[str, Any]) -> Check:
     checks = {name: _compiled(each) for name, each in schema["properties"].items()}
 
-    def check(value: Json, where: str) -> None:
+    def check(value: Json) -> str | None:
         for name, each in checks.items():
             if name in value:
-                each(value[name], f"{where}.{name}")
+                fault = each(value[name])
+                if fault is not None:
+                    return f".{name}{fault}"
+        return None
 
     return check
 
 
 def _additional(schema: dict[str, Any]) -> Check:
     each = _compiled(schema["additionalProperties"])
-
-    def check(value: Json, where: str) -> None:
-        for name, item in value.items():
-            each(item, f"{where}.{name}")
-
-    return check
+    return lambda value: _first_fault(each, value.items())
 
 
 def _items(schema: dict[str, Any]) -> Check:
     each = _compiled(schema["items"])
+    return lambda value: _first_fault(each, enumerate(value))
 
-    def check(value: Json, where: str) -> None:
-        for number, item in enumerate(value):
-            each(item, f"{where}.{number}")
 
-    return check
+def _first_fault(check: Check, items: Iterable[tuple[object, Json]]) -> str | None:
+    for name, item in items:
+        fault = check(item)
+        if fault is not None:
+            return f".{name}{fault}"
+    return None
 
 
 _WORDS: dict[str, Callable[[dict[str, Any]], Check]] = {

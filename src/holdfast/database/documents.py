@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from holdfast.database.connection import SqliteFile
 from holdfast.database.document_search import (
@@ -33,8 +33,7 @@ _EVERYTHING = And()
 __all__ = ["DocumentWindow", "DocumentWriter", "Documents", "NewDocument", "document_body"]
 
 
-@dataclass(frozen=True, slots=True)
-class NewDocument:
+class NewDocument(NamedTuple):
     """Describe a document to be kept.
 
     Parameters
@@ -173,11 +172,15 @@ class DocumentWriter:
 
     def known(self, collection: int, uids: Iterable[str]) -> dict[str, str]:
         """Return the bodies of those documents that are there, by uid."""
+        wanted = list(uids)
+        if len(wanted) == 1:
+            body = self.get(collection, wanted[0])
+            return {} if body is None else {wanted[0]: body}
         select = (
             "SELECT uid, body FROM documents WHERE parent = ? AND uid IN (SELECT value FROM json_each(?))"
         )
-        wanted = json.dumps(list(uids), ensure_ascii=False)
-        return dict(self._connection.execute(select, (collection, wanted)).fetchall())
+        text = json.dumps(wanted, ensure_ascii=False)
+        return dict(self._connection.execute(select, (collection, text)).fetchall())
 
     def get(self, collection: int, uid: str) -> str | None:
         """Return the body of a document, or None."""

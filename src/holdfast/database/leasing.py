@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
-from holdfast.database.faults import sqlite_errors, translated
+from holdfast.database.faults import translated
 
 __all__ = ["Exclusive", "Job", "Lease"]
 
@@ -93,8 +93,10 @@ class Exclusive:
         self._connection, self._path = connection, path
 
     def __enter__(self) -> None:
-        with sqlite_errors(self._path):
+        try:
             self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

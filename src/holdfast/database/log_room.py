@@ -13,6 +13,8 @@ import os
 
 __all__ = ["LogRoom"]
 
+# It is looked at now and then: a look costs as much as a look-up.
+_CALLS = 8
 _WORTH_BYTES = 64 * 1024
 _STEP_BYTES = 1024 * 1024
 # SQLite begins anew at the front after 4,000 pages; what waits longer for a reader is left to it.
@@ -34,13 +36,16 @@ class LogRoom:
     Zeros behind the last commit are no commits: SQLite stops reading a log where a frame is not valid.
     """
 
-    __slots__ = ("_size", "path")
+    __slots__ = ("_calls", "_size", "path")
 
     def __init__(self, path: str) -> None:
-        self.path, self._size = path + "-wal", -1
+        self.path, self._size, self._calls = path + "-wal", -1, 0
 
     def make(self) -> None:
         """Write a step ahead if the log grew since the last time; for the holder of the write lock only."""
+        self._calls += 1
+        if self._calls % _CALLS:
+            return
         try:
             size = os.stat(self.path).st_size
         except FileNotFoundError:

@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from starlette.routing import Match, Router
-from starlette.routing import Mount as StarletteMount
-from starlette.routing import Route as StarletteRoute
-
 from holdfast.errors import BusyError, HoldfastError, TransportError
+from holdfast.http.addresses import Addresses
 from holdfast.http.answering import WITHOUT_BODY, error_answer, fault_answer, head_of, without_route
 from holdfast.http.auth import Access
 from holdfast.http.errors import AddressTooLongError, HeadTooLongError, MisdirectedError
 from holdfast.http.limits import PIECE_BYTES, Limits
+from holdfast.http.logbook import Writes
 from holdfast.http.metrics import Metrics
 from holdfast.http.origin import Origin
 from holdfast.http.pieces import gather, place, read_cold, read_warm
@@ -35,7 +32,7 @@ from holdfast.http.pool import Gate, Lanes
 from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver, is_plain, receive_whole
 from holdfast.http.reply import FileRange, Live, Reply
 from holdfast.http.request import Request
-from holdfast.http.routing import Lane, Mount, Route, Upload, by_path
+from holdfast.http.routing import Lane, Mount, Route, Upload
 from holdfast.types import Buffer
 
 __all__ = ["Site"]
@@ -48,10 +45,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 HEARTBEAT_S = 15.0
 # Below this a batch of an upload is hashed faster than a thread is reached.
 _INLINE_BYTES = 64 * 1024
-_SLASHES = re.compile("//+")
 
 _log = logging.getLogger("holdfast.http")
-_access_log = logging.getLogger("holdfast.access")
 
 
 class Site:
@@ -86,33 +81,12 @@ class Site:
         self.origin = origin or Origin()
         self.limits = limits or Limits()
         self.metrics = Metrics()
+        self.writes = Writes()
         self._lanes = Lanes()
-        self._prefixes = frozenset(mount.prefix for mount in mounts if mount.prefix)
-        self._router = Router(list(self._compile()), redirect_slashes=False, default=_Endpoint({}))
-        self._fixed = dict(self._fixed_addresses())
+        self._addresses = Addresses(self.mounts, _Endpoint)
         self._gate: Gate | None = None
         self._listeners: set[Callable[[], None]] = set()
         self.is_stopping = False
-
-    def _compile(self) -> Iterable[StarletteRoute | StarletteMount]:
-        for mount in self.mounts:
-            routes = [StarletteRoute(path, _Endpoint(each)) for path, each in by_path(mount.routes).items()]
-            if mount.prefix:
-                nothing = _Endpoint({})
-                yield StarletteMount(
-                    mount.prefix, app=Router(routes, redirect_slashes=False, default=nothing)
-                )
-            else:
-                yield from routes
-
-    def _fixed_addresses(self) -> Iterable[tuple[str, tuple[_Endpoint, str]]]:
-        """Give the addresses without variable parts, and what the router would find there."""
-        for mount in self.mounts:
-            for route in mount.routes:
-                path = mount.prefix + route.path
-                found = None if "{" in path else _routed(self._router, {"path": path, "root_path": ""})
-                if found is not None:
-                    yield path, found
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or the messages of the server's life."""
@@ -120,21 +94,10 @@ class Site:
             await _live_and_die(receive, send)
         elif scope["type"] == "http":
             scope["holdfast.site"] = self
-            path = scope["path"] = self._normal_path(scope["path"])
-            fixed = self._fixed.get(path)
-            if fixed is None or scope.get("root_path"):
-                await self._router(scope, receive, send)
-            else:
-                endpoint, scope["root_path"] = fixed
-                await endpoint(scope, receive, send)
+            await self._addresses.find(scope)(scope, receive, send)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
-
-    def _normal_path(self, path: str) -> str:
-        # Tiled's server writes links with doubled slashes and its clients follow them.
-        plain = _SLASHES.sub("/", path) if "//" in path else path
-        return plain + "/" if plain in self._prefixes else plain
 
     def check(self, request: Request) -> None:
         """Refuse what no route should see.
@@ -170,8 +133,15 @@ class Site:
             wake()
 
     def close(self) -> None:
-        """End the threads of the lanes."""
+        """End the threads of the lanes, and log what is to be logged."""
         self._lanes.close()
+        while self.writes.log():
+            pass
+
+    def log_writes(self) -> None:
+        """Log some of the writes, and then, when others had their turn, more."""
+        if self.writes.log():
+            asyncio.get_running_loop().call_soon(self.log_writes)
 
     async def run(self, request: Request, lane: Lane, function: Callable[..., T], *args: Any) -> T:
         """Run a function in a lane; in-process it runs where the caller is."""
@@ -364,9 +334,9 @@ class _Endpoint:
             try:
                 await site.deliver(request, reply, receive, send)
             finally:
-                # After the answer, which does not wait for it.
-                if route is not None and route.scope == "write":
-                    _log_write(request, reply)
+                # The answer does not wait for the log.
+                if route is not None and route.scope == "write" and site.writes.note(request, reply.status):
+                    site.writes.log()
             site.metrics.count(request.method, reply.status, time.perf_counter() - started)
         finally:
             site.metrics.in_flight -= 1
@@ -416,18 +386,6 @@ class _Endpoint:
         return await site.take_in(request, lane, receiver, receive, first)
 
 
-def _routed(router: Router, scope: Message) -> tuple[_Endpoint, str] | None:
-    """Return what a router finds at an address, if no part of that is variable, and the mount it is below."""
-    for route in router.routes:
-        match, found = route.matches({"type": "http", "method": "GET", **scope})
-        if match is Match.FULL and isinstance(route, StarletteMount):
-            return _routed(route.app, {**scope, **found}) if isinstance(route.app, Router) else None
-        if match is Match.FULL:
-            is_fixed = isinstance(found["endpoint"], _Endpoint) and not found["path_params"]
-            return (found["endpoint"], scope["root_path"]) if is_fixed else None
-    return None
-
-
 def _is_here(request: Request) -> bool:
     """Tell whether the whole body has arrived, as far as the server can say."""
     is_here: Callable[[], bool] | None = request.scope.get("holdfast.is_here")
@@ -437,11 +395,6 @@ def _is_here(request: Request) -> bool:
 def _checked(reply: Reply | Receiver) -> Reply:
     assert isinstance(reply, Reply), "a route without an upload answers with a Reply"
     return reply
-
-
-def _log_write(request: Request, reply: Reply) -> None:
-    who, where = request.principal.name, request.scope["path"]
-    _access_log.info("%s %s %s by %s from %s", request.method, where, reply.status, who, request.client)
 
 
 async def _batches(

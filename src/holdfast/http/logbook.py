@@ -1,6 +1,6 @@
 r"""Own the lines that a server writes for its operator: together, a tenth of a second late, warnings at once.
 
-It does not decide what is logged.
+It does not decide what is logged, nor where: that is for the standard library's logging and who sets it up.
 
 >>> import io, logging
 >>> stream = io.StringIO()
@@ -15,11 +15,53 @@ True
 from __future__ import annotations
 
 import logging
+import time
 from typing import TextIO
 
-__all__ = ["Logbook"]
+from holdfast.http.request import Request
+
+__all__ = ["Logbook", "Writes"]
 
 _MOST_LINES = 1000
+_SAID_AT_ONCE = 100
+_access_log = logging.getLogger("holdfast.access")
+
+
+class Writes:
+    """Keep who wrote what and when until there is time to log it."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[float, tuple[object, ...]]] = []
+
+    def note(self, request: Request, status: int) -> bool:
+        """Keep one write.
+
+        Parameters
+        ----------
+        request : Request
+            What was asked, and by whom.
+        status : int
+            Of the answer.
+
+        Returns
+        -------
+        bool
+            True when it must be logged now.
+        """
+        if not _access_log.isEnabledFor(logging.INFO):
+            return False
+        where, who = request.scope["path"], request.principal.name
+        self._kept.append((time.time(), (request.method, where, status, who, request.client)))
+        return request.direct or len(self._kept) >= _MOST_LINES
+
+    def log(self) -> bool:
+        """Log some of what is kept, the oldest first; return whether there is more."""
+        kept, self._kept = self._kept[:_SAID_AT_ONCE], self._kept[_SAID_AT_ONCE:]
+        for at, facts in kept:
+            record = {"created": at, "msecs": at % 1 * 1000, "levelno": logging.INFO, "levelname": "INFO"}
+            said = {"name": _access_log.name, "msg": "%s %s %s by %s from %s", "args": facts}
+            _access_log.handle(logging.makeLogRecord({**record, **said}))
+        return bool(self._kept)
 
 
 class Logbook(logging.StreamHandler[TextIO]):

@@ -132,6 +132,7 @@ class Serving(uvicorn.Server):
 
     def on_tick(self, counter: int) -> Coroutine[Any, Any, bool]:
         """Write the log, ten times a second."""
+        self._site.log_writes()
         if self._logbook is not None:
             self._logbook.flush()
         return super().on_tick(counter)
