@@ -14,6 +14,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ from holdfast.analysis.projecting import projected
 from holdfast.analysis.schemas import check_content, check_data, check_size, validate
 from holdfast.database import Database, DocumentWindow, NewDocument, NewLink, Transaction, locate
 from holdfast.database.sorting import Order, order_of
-from holdfast.errors import ConflictError, HoldfastError, InvalidInputError
+from holdfast.errors import AlreadyExistsError, ConflictError, HoldfastError, InvalidInputError
 from holdfast.queries import from_mongo
 from holdfast.queries.values import equal
 from holdfast.types import Json, PathLike
@@ -187,7 +188,22 @@ class Documents:
         parents: _Parents,
         actor: str,
     ) -> list[str]:
-        stored = tx.documents.known(kind.collection, (each.uid for each in prepared))
+        if kind is HEADER and len(prepared) == 1:
+            # A header is hardly ever sent twice, and the table says so by itself if it was.
+            with suppress(AlreadyExistsError):
+                return self._write_fresh(tx, kind, prepared, parents, actor, {})
+        stored = tx.documents.known(kind.collection, [each.uid for each in prepared])
+        return self._write_fresh(tx, kind, prepared, parents, actor, stored)
+
+    def _write_fresh(
+        self,
+        tx: Transaction,
+        kind: Kind,
+        prepared: list[_Prepared],
+        parents: _Parents,
+        actor: str,
+        stored: dict[str, str],
+    ) -> list[str]:
         fresh: dict[str, _Prepared] = {}
         for each in prepared:
             if not self._is_retry(each, stored, fresh):

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 from holdfast.errors import BusyError, HoldfastError, TransportError
@@ -116,7 +117,7 @@ class Site:
             raise AddressTooLongError(
                 f"the address has {length} bytes, over the limit of {self.limits.url_bytes}; use POST"
             )
-        head = sum(len(name) + len(value) for name, value in request.scope["headers"])
+        head = sum(map(len, chain.from_iterable(request.scope["headers"])))
         if head > self.limits.header_bytes:
             raise HeadTooLongError(
                 f"the head of the request has {head} bytes, over the limit of {self.limits.header_bytes}"

@@ -138,6 +138,8 @@ class Request:
         The whole body where the route asked for one, else empty.
     principal : Principal
         Who asks, and what the key allows.
+    headers : Headers
+        The fields of the head, by lower-case name.
     may_wait : bool
         False while a route of the lane ``brief`` runs on the loop: it must raise a `BusyError` before it does
         anything where it would have to wait for others.
@@ -148,6 +150,7 @@ class Request:
         self.method: str = scope["method"]
         self.body: bytes = b""
         self.principal: Principal = ANONYMOUS
+        self.headers = Headers.decode(scope["headers"])
         self.may_wait = True
 
     @cached_property
@@ -172,11 +175,6 @@ class Request:
     def query(self) -> Query:
         """The parameters of the address."""
         return Query.parse(self.raw_query)
-
-    @cached_property
-    def headers(self) -> Headers:
-        """The fields of the head, by lower-case name."""
-        return Headers.decode(self.scope["headers"])
 
     @property
     def args(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ It does not connect.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -77,9 +78,14 @@ def target(path: str, params: Params = None) -> str:
     str
         What stands in the request line.
     """
-    quoted = quote(path, safe=_SAFE)
+    quoted = _quoted(path)
     pairs = list(_pairs(params))
     return f"{quoted}?{urlencode(pairs, quote_via=quote)}" if pairs else quoted
+
+
+@lru_cache(1000)
+def _quoted(path: str) -> str:
+    return quote(path, safe=_SAFE)
 
 
 def _pairs(params: Params) -> Iterable[tuple[str, str]]:

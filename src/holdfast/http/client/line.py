@@ -39,8 +39,9 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _EMPTY = frozenset({204, 304})
 _BREAKS_FIELD = re.compile(r"[\r\n\x00]")
 _BREAKS_TARGET = re.compile(r"[\x00-\x20\x7f]")
-_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: ([^\r\n]*))?\Z")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*?)[ \t]*\Z")
+_HEAD = re.compile(
+    r"HTTP/1\.1 ([2-5]\d\d)(?: ([^\r\n]*))?((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*)*)", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,12 @@ class Head:
         Head or None
             None for everything that is not plain: another version, chunks, an encoding, folded lines.
         """
-        first, *lines = head.split(b"\r\n")
-        status = _STATUS.match(first)
-        fields = [match.groups() for line in lines if (match := _FIELD.match(line))]
-        if status is None or len(fields) < len(lines):
+        match = _HEAD.fullmatch(head.decode("latin-1"))
+        if match is None:
             return None
-        headers = Headers([(name.decode().lower(), value.decode("latin-1")) for name, value in fields])
-        code = int(status[1])
+        parts = [line.partition(":") for line in match[3].split("\r\n")[1:]]
+        headers = Headers([(name.lower(), value.strip(" \t")) for name, _, value in parts])
+        code = int(match[1])
         sizes = {"0"} if code in _EMPTY else set(headers.all("content-length"))
         if "transfer-encoding" in headers or "content-encoding" in headers or len(sizes) != 1:
             return None
@@ -95,7 +95,7 @@ class Head:
         if not (size.isascii() and size.isdigit() and len(size) <= _MOST_DIGITS):
             return None
         stays = (headers.get("connection") or "").lower() in {"", "keep-alive"}
-        return cls(code, (status[2] or b"").decode("latin-1"), headers, int(size), stays)
+        return cls(code, match[2] or "", headers, int(size), stays)
 
 
 @dataclass(slots=True)

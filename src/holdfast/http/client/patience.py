@@ -42,16 +42,16 @@ def send_patiently(
     TransportError
         When the server cannot be reached.
     """
-    tries = _MAX_TRIES if _is_repeatable(method, fields, body) else 1
-    for attempt in range(1, tries + 1):
+    for attempt in range(1, _MAX_TRIES + 1):
         try:
             answer = transport.open(method, target, fields, body)
         except TransportError as error:
-            if error.code != "stale-connection" or attempt == tries:
+            is_last = attempt == _MAX_TRIES or not _is_repeatable(method, fields, body)
+            if error.code != "stale-connection" or is_last:
                 raise
             continue
         wait_s = _retry_after(answer)
-        if wait_s is None or attempt == tries:
+        if wait_s is None or attempt == _MAX_TRIES or not _is_repeatable(method, fields, body):
             break
         with answer, contextlib.suppress(TransportError):
             answer.read(_MAX_DRAINED_BYTES)
