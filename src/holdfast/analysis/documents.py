@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import json
 import os
-import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from holdfast.analysis.kinds import HEADER, REFERENCE, STREAM, TAIL, Kind, kind_of
-from holdfast.analysis.linking import Places, linked
+from holdfast.analysis.linking import Places, has_links, linked
+from holdfast.analysis.preparing import Prepared, prepare
 from holdfast.analysis.projecting import projected
-from holdfast.analysis.schemas import check_content, check_data, check_size, validate
+from holdfast.analysis.schemas import check_data, check_size
 from holdfast.database import Database, DocumentWindow, NewDocument, NewLink, Transaction, locate
 from holdfast.database.sorting import Order, order_of
-from holdfast.errors import AlreadyExistsError, ConflictError, HoldfastError, InvalidInputError
+from holdfast.errors import AlreadyExistsError, ConflictError, InvalidInputError
 from holdfast.queries import from_mongo
 from holdfast.queries.values import equal
 from holdfast.types import Json, PathLike
@@ -38,21 +36,6 @@ NEWEST_FIRST: tuple[tuple[str, int], ...] = (("time", -1),)
 _encode = msgspec.json.Encoder().encode
 _KNOWN_HEADERS = 10_000
 _Parents = dict[str, dict[str, Any] | None]
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """Hold one document on its way into the database."""
-
-    kind: str
-    document: dict[str, Json]
-    filled: tuple[str, ...]
-    where: str
-    is_orphan: bool = False
-
-    @property
-    def uid(self) -> str:
-        return str(self.document["uid"])
 
 
 class Documents:
@@ -129,35 +112,13 @@ class Documents:
             When others write and ``wait`` is False; nothing is kept.
         """
         found = kind_of(kind)
-        prepared = [
-            self._prepared(
-                found, document, f"document {n} of {len(documents)}, " if len(documents) > 1 else ""
-            )
-            for n, document in enumerate(documents, 1)
-        ]
+        prepared = prepare(found, documents)
         if not prepared:
             return []
         parents = self._parents(found, prepared)
         return self.database.write(lambda tx: self._write(tx, found, prepared, parents, actor), wait=wait)
 
-    def _prepared(self, kind: Kind, given: Mapping[str, Json], number: str) -> _Prepared:
-        where = f"{number}{kind.name}"
-        if not isinstance(given, Mapping):
-            raise InvalidInputError(f"{where} must be an object, not {given!r:.80}")
-        document = dict(given)
-        filled = tuple(name for name in ("uid", "time") if document.get(name) is None)
-        if "uid" in filled:
-            document["uid"] = str(uuid.uuid4())
-        if "time" in filled:
-            document["time"] = time.time()
-        if kind is REFERENCE and document.get("seq_num", 0) is None:
-            del document["seq_num"]
-        with _naming(number):
-            check_content(kind.name, document)
-            validate(kind.name, document)
-        return _Prepared(kind.name, document, filled, where)
-
-    def _parents(self, kind: Kind, prepared: list[_Prepared]) -> _Parents:
+    def _parents(self, kind: Kind, prepared: list[Prepared]) -> _Parents:
         """Return the parents that are there already; what was seen once is there for ever."""
         found: _Parents = {}
         if kind.parent is None or kind.parent_field is None:
@@ -184,7 +145,7 @@ class Documents:
         self,
         tx: Transaction,
         kind: Kind,
-        prepared: list[_Prepared],
+        prepared: list[Prepared],
         parents: _Parents,
         actor: str,
     ) -> list[str]:
@@ -199,69 +160,72 @@ class Documents:
         self,
         tx: Transaction,
         kind: Kind,
-        prepared: list[_Prepared],
+        prepared: list[Prepared],
         parents: _Parents,
         actor: str,
         stored: dict[str, str],
     ) -> list[str]:
-        fresh: dict[str, _Prepared] = {}
+        fresh: dict[str, Prepared] = {}
         for each in prepared:
-            if not self._is_retry(each, stored, fresh):
+            uid = each.uid
+            if uid in stored:
+                self._check_retry(each, json.loads(stored[uid]))
+            elif uid in fresh:
+                self._check_retry(each, fresh[uid].document)
+            else:
                 self._check_parent(tx, kind, each, parents)
-                fresh[each.uid] = each
+                fresh[uid] = each
         if fresh:
             self._keep(tx, kind, list(fresh.values()))
             tx.log.add("insert", kind.name, actor, {"documents": len(fresh), "uid": next(iter(fresh))})
         return [each.uid for each in prepared]
 
-    def _is_retry(self, each: _Prepared, stored: dict[str, str], fresh: dict[str, _Prepared]) -> bool:
-        twin = json.loads(stored[each.uid]) if each.uid in stored else None
-        if twin is None and each.uid in fresh:
-            twin = fresh[each.uid].document
-        if twin is None:
-            return False
+    def _check_retry(self, each: Prepared, twin: dict[str, Json]) -> None:
         is_numbered = "seq_num" in each.document
         ignored = {*each.filled, *(() if is_numbered else ("seq_num",))}
-        again, _ = self._linked(each, str(twin.get("uid")))
+        again, _ = linked(self.places, each.kind.name, each.document, str(twin.get("uid")))
         if not equal(_without(again, ignored), _without(twin, ignored)):
             raise ConflictError(
-                f"{each.where}: uid {each.uid!r} is taken by other content; documents are immutable, "
+                f"{each}: uid {each.uid!r} is taken by other content; documents are immutable, "
                 "insert a new one that supersedes it"
             )
-        return True
 
-    def _check_parent(self, tx: Transaction, kind: Kind, each: _Prepared, parents: _Parents) -> None:
+    def _check_parent(self, tx: Transaction, kind: Kind, each: Prepared, parents: _Parents) -> None:
         if kind.parent is None or kind.parent_field is None:
             return
         uid = each.document[kind.parent_field]
         if uid not in parents:
             body = tx.documents.get(kind_of(kind.parent).collection, uid)
             if body is None and self.strict:
-                raise ConflictError(f"{each.where}: there is no {kind.parent} {uid!r}; insert it first")
+                raise ConflictError(f"{each}: there is no {kind.parent} {uid!r}; insert it first")
             parents[uid] = None if body is None else json.loads(body)
         parent = parents[uid]
         each.is_orphan = parent is None
         if kind is REFERENCE and parent is not None:
-            check_data(each.document["data"], parent.get("data_keys", {}), each.where)
+            check_data(each.document["data"], parent.get("data_keys", {}), each)
         if kind is TAIL:
             self._check_tail(tx, each, uid)
 
-    def _check_tail(self, tx: Transaction, each: _Prepared, header: str) -> None:
+    def _check_tail(self, tx: Transaction, each: Prepared, header: str) -> None:
         tails = [json.loads(body)["uid"] for body in tx.documents.of_header(TAIL.collection, header)]
         if tails and each.document.get("supersedes") != tails[-1]:
             raise ConflictError(
-                f"{each.where}: analysis_header {header!r} already has the tail {tails[-1]!r}; supersede it"
+                f"{each}: analysis_header {header!r} already has the tail {tails[-1]!r}; supersede it"
             )
 
-    def _keep(self, tx: Transaction, kind: Kind, fresh: list[_Prepared]) -> None:
+    def _keep(self, tx: Transaction, kind: Kind, fresh: list[Prepared]) -> None:
         if kind is REFERENCE:
             _number(tx, fresh)
         rows, links = [], list[NewLink]()
         for each in fresh:
-            document, edges = self._linked(each, self._header_of(tx, kind, each.document))
+            document = each.document
+            if has_links(kind.name, document):
+                document, edges = linked(
+                    self.places, kind.name, document, self._header_of(tx, kind, document)
+                )
+                links += edges
             body = _encode(document)
-            check_size(each.where, len(body))
-            links += edges
+            check_size(each, len(body))
             header = document[kind.parent_field] if kind.parent_field else None
             number = document.get("seq_num") if kind is REFERENCE else None
             text = body.decode()
@@ -269,9 +233,6 @@ class Documents:
         tx.documents.add(kind.collection, rows)
         if links:
             tx.links.add(links)
-
-    def _linked(self, each: _Prepared, header: str) -> tuple[dict[str, Json], list[NewLink]]:
-        return linked(self.places, each.kind, each.document, header)
 
     def _header_of(self, tx: Transaction, kind: Kind, document: dict[str, Json]) -> str:
         if kind is HEADER:
@@ -383,27 +344,11 @@ class Documents:
         self.close()
 
 
-class _naming:  # reads as a statement
-    """Put the number of a document before the message of an error."""
-
-    def __init__(self, number: str) -> None:
-        self._number = number
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._number and isinstance(error, HoldfastError):
-            error.message = self._number + error.message
-
-
 def _without(document: dict[str, Json], names: set[str]) -> dict[str, Json]:
     return {name: value for name, value in document.items() if name not in names}
 
 
-def _number(tx: Transaction, fresh: list[_Prepared]) -> None:
+def _number(tx: Transaction, fresh: list[Prepared]) -> None:
     last: dict[str, int] = {}
     for each in fresh:
         stream = each.document["data_reference_header"]

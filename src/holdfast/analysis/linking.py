@@ -24,7 +24,7 @@ from holdfast.hashing import Digest
 from holdfast.paths import local_path
 from holdfast.types import Json
 
-__all__ = ["DERIVED", "GENERATED", "SUPERSEDES", "USED", "Places", "linked"]
+__all__ = ["DERIVED", "GENERATED", "SUPERSEDES", "USED", "Places", "has_links", "linked"]
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 USED, GENERATED, DERIVED, SUPERSEDES = "used", "generated", "derived_from", "supersedes"
@@ -111,7 +111,7 @@ def linked(
     InvalidInputError
         For a link without uri, or with a malformed digest or rows; the message says where.
     """
-    if not _has_links(kind, document):
+    if not has_links(kind, document):
         return document, []
     source, edges = places.document(header), list[NewLink]()
     if "supersedes" in document:
@@ -143,11 +143,12 @@ def linked(
     return {**document, "provenance": kept}, edges
 
 
-def _has_links(kind: str, document: dict[str, Json]) -> bool:
+def has_links(kind: str, document: dict[str, Json]) -> bool:
+    """Tell whether a document has any link."""
     if SUPERSEDES in document:
         return True
     if kind == "data_reference":
-        return any(isinstance(value, dict) and "uri" in value for value in document["data"].values())
+        return any(type(value) is dict and "uri" in value for value in document["data"].values())
     return kind == "analysis_header" and any(
         name in document["provenance"] for name in (USED, GENERATED, DERIVED)
     )

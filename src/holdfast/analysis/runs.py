@@ -139,16 +139,15 @@ class Stream:
         str
             The uid.
         """
-        document = plain(
-            {
-                "uid": str(uuid.uuid4()),
-                "time": time.time(),
-                "data_reference_header": self.uid,
-                "data": dict(data),
-                "timestamps": dict(timestamps or {}),
-                **fields,
-            }
-        )
+        document: dict[str, Json] = {
+            "uid": str(uuid.uuid4()),
+            "time": time.time(),
+            "data_reference_header": self.uid,
+            "data": plain(dict(data), "document.data"),
+            "timestamps": plain(dict(timestamps), "document.timestamps") if timestamps else {},
+        }
+        if fields:
+            document |= plain(fields)
         self._waiting.append(document)
         if len(self._waiting) >= _BATCH:
             self.flush()

@@ -250,7 +250,7 @@ def check_content(name: str, document: dict[str, Json]) -> None:
             )
 
 
-def check_data(data: dict[str, Json], data_keys: dict[str, Any], where: str) -> None:
+def check_data(data: dict[str, Json], data_keys: dict[str, Any], where: object) -> None:
     """Check the data of a reference against what its header declares.
 
     Parameters
@@ -259,8 +259,8 @@ def check_data(data: dict[str, Json], data_keys: dict[str, Any], where: str) -> 
         The values by key.
     data_keys : dict
         The declared keys; none declare nothing.
-    where : str
-        What is checked, for the message.
+    where : object
+        What is checked; its text goes into the message.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def check_data(data: dict[str, Json], data_keys: dict[str, Any], where: str) -> 
             )
 
 
-def check_size(name: str, size: int) -> None:
+def check_size(name: object, size: int) -> None:
     """Check the size of a document's text in bytes; `TooLargeError` names the limit."""
     if size > MAX_DOCUMENT_BYTES:
         raise TooLargeError(

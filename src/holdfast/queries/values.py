@@ -217,28 +217,30 @@ def is_plain(value: Json) -> bool:
     bool
         True only for JSON of ASCII text, finite numbers of at most 63 bits and at most eight levels.
     """
-    level = [value]
+    level, texts = [value], list[str]()
     for _ in range(_PLAIN_LEVELS):
         below: list[Json] = []
         for each in level:
             cls = type(each)
-            if cls is dict:
-                if not all(type(key) is str and key.isascii() and "\x00" not in key for key in each):
+            if cls is str:
+                texts.append(each)
+            elif cls is dict:
+                if not all(type(key) is str for key in each):
                     return False
-                below.extend(each.values())
+                texts += each
+                below += each.values()
             elif cls is list:
-                below.extend(each)
-            elif not (each is None or cls is bool or _is_plain_scalar(each, cls)):
+                below += each
+            elif not (each is None or cls is bool or _is_plain_number(each, cls)):
                 return False
         if not below:
-            return True
+            joined = "".join(texts)
+            return joined.isascii() and "\x00" not in joined
         level = below
     return False
 
 
-def _is_plain_scalar(each: Json, cls: type) -> bool:
-    if cls is str:
-        return bool(each.isascii()) and "\x00" not in each
+def _is_plain_number(each: Json, cls: type) -> bool:
     if cls is int:
         return bool(-_LARGE < each < _LARGE)
     return cls is float and math.isfinite(each)
