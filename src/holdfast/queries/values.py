@@ -217,33 +217,36 @@ def is_plain(value: Json) -> bool:
     bool
         True only for JSON of ASCII text, finite numbers of at most 63 bits and at most eight levels.
     """
-    level, texts = [value], list[str]()
-    for _ in range(_PLAIN_LEVELS):
-        below: list[Json] = []
-        for each in level:
-            cls = type(each)
-            if cls is str:
-                texts.append(each)
-            elif cls is dict:
-                if not all(type(key) is str for key in each):
-                    return False
-                texts += each
-                below += each.values()
-            elif cls is list:
-                below += each
-            elif not (each is None or cls is bool or _is_plain_number(each, cls)):
-                return False
-        if not below:
-            joined = "".join(texts)
-            return joined.isascii() and "\x00" not in joined
-        level = below
-    return False
+    texts: list[str] = []
+    if not _is_plain_inside([value], _PLAIN_LEVELS, texts):
+        return False
+    try:
+        # One look at all texts is enough; keys that are none are found here, too.
+        joined = "".join(texts)
+    except TypeError:
+        return False
+    return joined.isascii() and "\x00" not in joined
 
 
-def _is_plain_number(each: Json, cls: type) -> bool:
-    if cls is int:
-        return bool(-_LARGE < each < _LARGE)
-    return cls is float and math.isfinite(each)
+def _is_plain_inside(values: Json, levels: int, texts: list[str]) -> bool:
+    """Tell it of all but the texts in a list or an object, which are collected."""
+    if type(values) is dict:
+        texts += values
+        values = values.values()
+    for each in values:
+        cls = type(each)
+        if cls is str:
+            texts.append(each)
+        elif not (
+            # What is not finite is no number away from itself.
+            (cls is float and each - each == 0.0)
+            or (cls is int and -_LARGE < each < _LARGE)
+            or ((cls is dict or cls is list) and levels and _is_plain_inside(each, levels - 1, texts))
+            or each is None
+            or cls is bool
+        ):
+            return False
+    return True
 
 
 def _inside(each: Json, what: str, path: tuple[object, ...]) -> Iterator[tuple[Json, tuple[object, ...]]]:
