@@ -16,7 +16,7 @@ import sys
 from measure import Row, Scale, machine
 
 ROOMS = ("start", "indexing", "tiled_client", "reading", "search", "download")
-MORE_ROOMS = ("against_tiled", "records", "store", "archive", "analysis")
+MORE_ROOMS = ("against_tiled", "formats", "records", "store", "archive", "analysis")
 
 
 def main() -> int:
