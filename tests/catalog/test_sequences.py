@@ -286,6 +286,18 @@ def test_a_frame_replaced_by_another_shape_while_served_is_an_error(run):
             read(run)
 
 
+def test_a_sequence_that_got_another_order_since_it_was_opened_is_never_read_mixed(run):
+    (run / "scan_0002.npy").unlink()
+    index(run, sequences=True)
+    with Catalog(run) as catalog, catalog.array(("scan_",)) as array:
+        assert np.array_equal(array.read(1), frame(3))
+        write(run, 2)
+        index(run)
+        with pytest.raises(ChangedError, match="read it again"):
+            array.read(1)
+    assert np.array_equal(read(run, part=1), frame(2))
+
+
 def test_a_sequence_is_found_downloaded_and_opened_offline_with_all_its_frames(run, tmp_path):
     (run / "sub").mkdir()
     for number in (1, 2):

@@ -5,12 +5,14 @@ import json
 import struct
 import tracemalloc
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 
 from holdfast.errors import HoldfastError, NotFoundError, UnreadableError
 from holdfast.formats.base import Description
+from holdfast.formats.libraries import image_library
 from holdfast.formats.source import Source
 from holdfast.formats.tiff import TIFF
 from holdfast.testing.formats import FormatTests, Sample, nodes
@@ -93,6 +95,7 @@ WAYS = {
     "lzma": {"compression": "lzma"},
     "predictor": {"compression": "zlib", "predictor": True, "byteorder": ">"},
     "png": {"compression": "png", "tile": (16, 16)},
+    "png strips": {"compression": "png", "rowsperstrip": 7},
     "jpeg 2000": {"compression": "jpeg2000", "compressionargs": {"reversible": True, "level": 0}},
 }
 PARTS = [
@@ -261,13 +264,15 @@ def test_the_hand_made_page_is_a_right_one(tmp_path):
         ({"width": 1 << 20, "length": 1 << 20}, "claims"),
         ({"width": 1 << 31, "length": 1 << 31, "compression": 8}, "at most"),
         ({"width": 1 << 20, "length": 1 << 20, "compression": 8, "rows": 1}, "damaged"),
-        ({"compression": 8, "size": 1 << 30}, "truncated"),
+        ({"compression": 8, "size": 1 << 20}, "truncated"),
+        ({"compression": 8, "size": 1 << 30}, "packed bytes"),
         ({"compression": 8, "offset": 0}, "truncated"),
         ({"width": 0}, "length 0"),
         ({"bits": 77}, "77 bits"),
         ({"bits": 16, "form": 99}, "format 99"),
         ({"samples": 0}, "0 samples"),
         ({"offset": 1 << 31}, "not in the file"),
+        ({"compression": 34887}, "not supported"),
     ],
 )
 def test_what_a_small_file_claims_is_not_believed(tmp_path, tags, message):
@@ -304,6 +309,27 @@ def test_a_strip_that_unpacks_to_more_than_its_page_is_cut_or_refused(tmp_path):
         with contextlib.suppress(UnreadableError):
             assert read(path).nbytes == 12
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packing", [7, 34712, 34933, 50001, 50002])
+def test_a_picture_in_a_tile_that_is_larger_than_the_tile_is_refused_before_it_is_decoded(tmp_path, packing):
+    encode = {7: "jpeg", 34712: "jpeg2k", 34933: "png", 50001: "webp", 50002: "jpegxl"}[packing]
+    samples = 3 if packing == 50001 else 1
+    bomb = getattr(imagecodecs, f"{encode}_encode")(np.zeros((3000, 3000, samples), np.uint8).squeeze())
+    start = 8 + 2 + 12 * (8 if samples > 1 else 7) + 4
+    tags = changed(width=16, length=16, compression=packing, size=len(bomb), offset=start, samples=samples)
+    if samples > 1:
+        tags = sorted([*tags, (262, 3, 1, 2)])
+    path = tiff(tmp_path / "a.tif", (tags, None), tail=bomb)
+    assert described(path).root.structure["shape"] == ([16, 16, 3] if samples > 1 else [16, 16])
+    image_library("tifffile")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableError):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < (4 << 20) + len(bomb)
     finally:
         tracemalloc.stop()
 

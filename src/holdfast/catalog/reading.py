@@ -122,7 +122,7 @@ class Files:
             """Look frames up, many at a time, and give what opens each."""
             for start in range(0, len(numbers), _FRAMES_AT_ONCE):
                 part = numbers[start : start + _FRAMES_AT_ONCE]
-                for asset in self._database.frames.numbered(row.source, part):
+                for asset in self._database.frames.numbered(row, part):
                     yield self._frame(asset, form, parameters)
 
         structure = ArrayStructure.from_json(json.loads(row.structure))

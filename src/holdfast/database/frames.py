@@ -20,6 +20,7 @@ from holdfast.database.assets import ASSET_COLUMNS, asset_row
 from holdfast.database.connection import SqliteFile
 from holdfast.database.records import AssetRow, NewAsset, NewNode, Outcome
 from holdfast.database.writing import NodeWriter
+from holdfast.errors import ChangedError
 from holdfast.types import Json
 
 __all__ = ["FRAMES", "FrameReader", "FrameWriter", "Place", "SequenceRow"]
@@ -31,12 +32,16 @@ _BATCH = 1000
 
 
 class SequenceRow(NamedTuple):
-    """Hold the data source of a sequence without its frames; structure and parameters are JSON text."""
+    """Hold the data source of a sequence without its frames; structure and parameters are JSON text.
+
+    ``updated`` is when the node last changed: what has that time still has these frames.
+    """
 
     source: int
     mimetype: str
     parameters: str
     structure: str
+    updated: float
     first: AssetRow
     is_verified: bool
 
@@ -86,20 +91,29 @@ class FrameReader:
             ).fetchone()
         return SequenceRow(*row, asset_row(first), unknown is None)
 
-    def numbered(self, source: int, numbers: Sequence[int]) -> list[AssetRow]:
-        """Return the frames of a data source with some numbers, in the order of the numbers given.
+    def numbered(self, row: SequenceRow, numbers: Sequence[int]) -> list[AssetRow]:
+        """Return the frames of a sequence with some numbers, in the order of the numbers given.
 
         Parameters
         ----------
-        source : int
-            Id of the data source.
+        row : SequenceRow
+            The sequence, as `of_node` returned it.
         numbers : sequence of int
             Numbers that it has, at most some thousands at once.
+
+        Raises
+        ------
+        ChangedError
+            It has other frames since, so that numbers mean others.
         """
         select = f"{_SELECT} AND l.num IN (SELECT value FROM json_each(?))"
+        current = "SELECT n.time_updated FROM data_sources d JOIN nodes n ON n.id = d.node WHERE d.id = ?"
         with self._file.read() as connection:
-            rows = connection.execute(select, (source, FRAMES, json.dumps(list(numbers)))).fetchall()
-        found = {row[9]: asset_row(row) for row in rows}
+            rows = connection.execute(select, (row.source, FRAMES, json.dumps(list(numbers)))).fetchall()
+            updated = connection.execute(current, (row.source,)).fetchone()
+        found = {each[9]: asset_row(each) for each in rows}
+        if updated != (row.updated,) or len(found) < len(set(numbers)):
+            raise ChangedError("the sequence changed while it was read; read it again")
         return [found[number] for number in numbers]
 
     def locations(self) -> set[str]:
@@ -149,12 +163,12 @@ _SELECT = (
 )
 
 
-def _source(connection: sqlite3.Connection, node: int) -> tuple[int, str, str, str] | None:
-    row: tuple[int, str, str, str] | None = connection.execute(
-        "SELECT d.id, d.mimetype, d.parameters, s.structure FROM data_sources d "
-        "JOIN structures s ON s.id = d.structure WHERE d.node = ? AND d.family = 'array' "
-        "AND EXISTS (SELECT 1 FROM data_source_assets l WHERE l.data_source = d.id AND l.parameter = ?) "
-        "LIMIT 1",
+def _source(connection: sqlite3.Connection, node: int) -> tuple[int, str, str, str, float] | None:
+    row: tuple[int, str, str, str, float] | None = connection.execute(
+        "SELECT d.id, d.mimetype, d.parameters, s.structure, n.time_updated FROM data_sources d "
+        "JOIN structures s ON s.id = d.structure JOIN nodes n ON n.id = d.node "
+        "WHERE d.node = ? AND d.family = 'array' AND EXISTS "
+        "(SELECT 1 FROM data_source_assets l WHERE l.data_source = d.id AND l.parameter = ?) LIMIT 1",
         (node, FRAMES),
     ).fetchone()
     return row

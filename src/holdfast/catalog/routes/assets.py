@@ -97,10 +97,8 @@ class AssetRoutes:
     def _asset_of_node(self, request: Request, number: int) -> AssetRow:
         path = node_path(request)
         row = self._catalog.node(path)
-        sources = self._catalog.sources([row]).get(row.id, [])
-        for asset in (asset for source in sources for asset in source.assets):
-            if asset.id == number:
-                return asset
+        if self._catalog.database.assets.is_behind(number, row.id):
+            return self._catalog.asset(number)
         raise NotFoundError(f"the node {'/'.join(path)!r} has no asset {number}; see its data sources")
 
     def _member(self, request: Request, directory: AssetRow, name: str) -> Reply:

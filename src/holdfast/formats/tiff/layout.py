@@ -14,10 +14,17 @@ import numpy as np
 from holdfast.errors import UnreadableError
 from holdfast.formats.tiff.ifd import Tags, TiffHeader
 
-__all__ = ["MAX_SEGMENT_BYTES", "Page", "read_page"]
+__all__ = ["JPEG", "MAX_SEGMENT_BYTES", "PACKINGS", "PICTURES", "Page", "read_page"]
 
 MAX_SEGMENT_BYTES = 512 << 20
 """The largest strip or tile that is decoded: it must fit into memory as a whole."""
+
+PACKINGS = frozenset({1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000})
+"""None, CCITT, LZW, deflate, PackBits, LZMA, Zstandard: they unpack to as many bytes as they are told to."""
+
+JPEG = 7
+PICTURES = frozenset({JPEG, 22610, 33003, 33004, 33005, 34712, 34933, 34934, 50001, 50002})
+"""JPEG, JPEG 2000, PNG, JPEG XR, WebP, JPEG XL: whole pictures, which say themselves how large they are."""
 
 Full = tuple[int, int, int, int, int]
 Tile = tuple[int, int, int, int]
@@ -48,6 +55,8 @@ class Page:
         Offset and size of each strip or tile, in order.
     run : int, optional
         Where the array starts, if all its bytes lie one behind the other as they are read.
+    packing : int
+        How segments are packed, by its number in TIFF; 1 where they are not.
     """
 
     offset: int
@@ -58,6 +67,7 @@ class Page:
     is_raw: bool
     segments: np.ndarray
     run: int | None
+    packing: int
 
     @property
     def nbytes(self) -> int:
@@ -102,7 +112,8 @@ def read_page(header: TiffHeader, name: str, size: int, offset: int, tags: Tags)
     kept = (is_planar, depth > 1, True, True, has_samples and not is_planar)
     shape = tuple(count for count, is_kept in zip(full, kept, strict=True) if is_kept)
     tile = reader.tile(full)
-    is_plain = reader.one(259, 1) == 1 and reader.one(317, 1) == 1 and reader.one(266, 1) == 1
+    packing = reader.packing()
+    is_plain = packing == 1 and reader.one(317, 1) == 1 and reader.one(266, 1) == 1
     is_raw = is_plain and bits == dtype.itemsize * 8 and dtype.kind != "b" and reader.one(339, 1) != 5
     dtype = dtype.newbyteorder(header.order) if is_raw else dtype.newbyteorder("<")
     needed = math.prod(shape) * dtype.itemsize
@@ -115,7 +126,7 @@ def read_page(header: TiffHeader, name: str, size: int, offset: int, tags: Tags)
         raise UnreadableError(
             f"{name} has strips or tiles of {unpacked} bytes; at most {MAX_SEGMENT_BYTES} are decoded at once"
         )
-    return Page(offset, full, shape, dtype, tile, is_raw, segments, run)
+    return Page(offset, full, shape, dtype, tile, is_raw, segments, run, packing)
 
 
 def _grid(full: Full, tile: Tile) -> tuple[int, int, int, int]:
@@ -167,6 +178,13 @@ class _Reader:
             [self.one(code, 1)] if tag is None or tag.amount == 1 else self._header.integers(self._tags, code)
         )
 
+    def packing(self) -> int:
+        """Return how strips and tiles are packed."""
+        packing = self.one(259, 1)
+        if packing not in PACKINGS | PICTURES:
+            raise UnreadableError(f"{self._name} is packed in a way (number {packing}) that is not supported")
+        return packing
+
     def tile(self, full: Full) -> Tile:
         _, _, length, width, samples = full
         if 322 in self._tags:
@@ -185,6 +203,8 @@ class _Reader:
             else self._numbers(325 if tiled else 279, count)
         )
         segments = np.stack([offsets, sizes], axis=1)
+        if sizes.max() > MAX_SEGMENT_BYTES and not itemsize:
+            raise UnreadableError(f"{self._name} has a strip or tile of {sizes.max()} packed bytes")
         if segments.min() <= 0 or segments.sum(axis=1).max() > size:
             raise UnreadableError(f"{self._name} is truncated: strips or tiles of a page are not in the file")
         return segments

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,13 @@ from holdfast.formats.rawarray import RawArray, Segment
 from holdfast.formats.slicing import Axis, Selection
 from holdfast.formats.source import Source, SourceStream
 from holdfast.formats.structures import ArrayStructure
-from holdfast.formats.tiff.layout import Page
+from holdfast.formats.tiff.layout import JPEG, PICTURES, Page
 
 __all__ = ["Decoder", "PageArray", "page_reader"]
 
 _KEPT_PAGES = 64
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_PADDING = 64
 _VENDORS = (
     "is_eer", "is_indica", "is_lsm", "is_ndpi", "is_ome", "is_philips", "is_scanimage", "is_stk", "is_vista",
 )  # fmt: skip
@@ -167,6 +169,10 @@ class Decoder:
         data = bytes(self._source.read(offset, size))
         with decoding(self._source, self._stream):
             known = self._known(page)
+            if page.packing in PICTURES and page.packing != JPEG:
+                return _picture(page, number, data)
+            if page.packing == JPEG:
+                _check_jpeg(data, page.tile)
             unpacked: np.ndarray | None = known.decode(data, number, jpegtables=known.jpegtables)[0]
             if unpacked is None or unpacked.dtype != page.dtype or unpacked.ndim != 4:
                 raise UnreadableError(
@@ -206,3 +212,31 @@ class Decoder:
         with self._lock:
             self._pages.clear()
             self._file = None
+
+
+def _picture(page: Page, number: int, data: bytes) -> np.ndarray:
+    """Return a segment that is a picture; one of another size is refused before memory is taken for it."""
+    _, length, width, samples = page.tile
+    if page.tile[2] == page.full[3]:
+        first = number % page.grid[2] * length
+        length = min(length, page.full[2] - first)
+    out = np.empty((length, width, samples) if samples > 1 else (length, width), page.dtype)
+    decoders = image_library("tifffile").TIFF.DECOMPRESSORS
+    decoders[page.packing](data, out=out)
+    return out.reshape(1, 1, length, width, samples)
+
+
+def _check_jpeg(data: bytes, tile: Sequence[int]) -> None:
+    """Refuse a JPEG picture that is larger than its strip or tile: it says so near its start."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in _JPEG_FRAMES:
+            rows, columns = (int.from_bytes(data[place : place + 2], "big") for place in (at + 5, at + 7))
+            if rows > tile[1] + _JPEG_PADDING or columns > tile[2] + _JPEG_PADDING:
+                raise UnreadableError(
+                    f"a picture of {columns} x {rows} pixels is larger than its strip or tile"
+                )
+            return
+        at += 2 + size
+    raise UnreadableError("a strip or tile holds no JPEG picture")
