@@ -10,6 +10,7 @@ from holdfast.catalog import check, download, from_catalog, index
 from holdfast.catalog.runs import masters_marked
 from holdfast.catalog.scanning import Found
 from holdfast.catalog.tree import Catalog
+from holdfast.errors import ChangedError, MissingFileError
 
 LONG_AGO = 1_700_000_000
 SHAPE = (4, 3, 5)
@@ -77,6 +78,42 @@ def test_an_eiger_master_with_its_data_files_is_one_node(eiger):
     assert check(eiger).ok
     with Catalog(eiger) as catalog:
         assert {asset.state for asset in catalog.database.assets.each()} == {"verified"}
+
+
+def test_the_numbered_data_sets_of_a_master_are_one_array_too(eiger):
+    index(eiger, sequences=True)
+    whole = np.concatenate([block(1), block(2), block(3)])
+    with from_catalog(eiger) as client:
+        node = client["x_master.h5/entry/data/data"]
+        assert (node.shape, node.dtype) == (whole.shape, whole.dtype)
+        for part in [..., 5, (slice(None, None, -3), 1), (slice(3, 9), slice(None), -1), slice(4, 4), -1]:
+            assert np.array_equal(node[part], whole[part])
+    # Only the files that a slice touches are needed.
+    (eiger / "x_data_000003.h5").unlink()
+    with from_catalog(eiger) as client:
+        assert np.array_equal(client["x_master.h5/entry/data/data"][2:7], whole[2:7])
+        with pytest.raises(MissingFileError):
+            client["x_master.h5/entry/data/data"][7:9]
+
+
+def test_data_files_that_were_never_written_end_the_array_and_one_missing_in_between_makes_none(eiger):
+    write_master(eiger, (1, 2, 3, 4, 5))
+    index(eiger, sequences=True)
+    with from_catalog(eiger) as client:
+        assert client["x_master.h5/entry/data/data"].shape == (12, 3, 5)
+    (eiger / "x_data_000002.h5").unlink()
+    write_master(eiger, (1, 2, 3, 4))
+    index(eiger)
+    with from_catalog(eiger) as client:
+        assert "data" not in list(client["x_master.h5/entry/data"])
+
+
+def test_a_data_file_that_got_another_shape_is_an_error(eiger):
+    index(eiger, sequences=True, digest="never")
+    with h5py.File(eiger / "x_data_000002.h5", "w") as file:
+        file["entry/data/data"] = block(2)[:2]
+    with from_catalog(eiger) as client, pytest.raises(ChangedError):
+        client["x_master.h5/entry/data/data"].read()
 
 
 def test_a_virtual_data_set_over_numbered_files_is_one_array(tmp_path):

@@ -9,6 +9,8 @@ Owns which frames a slice touches; opens no file: it is given what opens frames.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -19,7 +21,7 @@ from holdfast.formats.base import SLAB_BYTES, ArrayReader
 from holdfast.formats.slicing import Axis, Index, Selection
 from holdfast.formats.structures import ArrayStructure
 
-__all__ = ["OpenFrames", "SequenceArray"]
+__all__ = ["JoinedArray", "OpenFrames", "SequenceArray"]
 
 OpenFrames = Callable[[Sequence[int]], Iterator[AbstractContextManager[ArrayReader]]]
 """Takes numbers of frames and gives, for each in turn, what opens it."""
@@ -101,6 +103,65 @@ class SequenceArray(ArrayReader):
             )
         if self.is_verified and not reader.is_verified:
             raise ChangedError(f"frame {number} is being written; read it again when it rests")
+
+
+class JoinedArray(ArrayReader):
+    """Arrays of one type, one after the other along the first axis; a slice opens only those that it touches.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Length of each along the first axis.
+    parts : sequence of callable
+        Open each.
+
+    Raises
+    ------
+    ChangedError
+        The first has another length by now.
+    """
+
+    def __init__(self, lengths: Sequence[int], parts: Sequence[Callable[[], ArrayReader]]) -> None:
+        self._parts = parts
+        self._starts = [0, *itertools.accumulate(lengths)]
+        first = self._part(0).structure
+        shape = (self._starts[-1], *first.shape[1:])
+        self.structure = ArrayStructure.build(first.dtype, shape, stored=(1, *first.shape[1:]))
+
+    def fetch(self, selection: Selection) -> np.ndarray:
+        """Return the selected elements.
+
+        Raises
+        ------
+        ChangedError
+            A part has another shape or type than was recorded.
+        """
+        out = np.empty(selection.kept_shape, self.structure.dtype)
+        axis, at = selection.axes[0], 0
+        while at < axis.count and selection.size:
+            place = axis.start + at * axis.step
+            number = bisect.bisect_right(self._starts, place) - 1
+            low, high = self._starts[number], self._starts[number + 1]
+            left = (high - 1 - place) // axis.step if axis.step > 0 else (place - low) // -axis.step
+            count = min(left + 1, axis.count - at)
+            reader = self._part(number)
+            inner = Selection(
+                (Axis(place - low, axis.step, count), *selection.axes[1:]), reader.structure.shape
+            )
+            out[at : at + count] = reader.fetch(inner)
+            at += count
+        return out
+
+    def _part(self, number: int) -> ArrayReader:
+        reader = self._parts[number]()
+        found, length = reader.structure, self._starts[number + 1] - self._starts[number]
+        expected = self.structure if number else found
+        if (found.shape, found.dtype) != ((length, *expected.shape[1:]), expected.dtype):
+            raise ChangedError(
+                f"part {number} has now the shape {found.shape} and type {found.dtype}; "
+                "index the directory again"
+            )
+        return reader
 
 
 def _numbers(axes: Sequence[Axis], shape: Sequence[int]) -> Sequence[int]:

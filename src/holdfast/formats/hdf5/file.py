@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from h5py import h5d
@@ -18,6 +19,8 @@ from holdfast.formats.base import ArrayReader, OpenFile
 from holdfast.formats.hdf5.arrays import open_array
 from holdfast.formats.hdf5.families import open_awkward, open_sparse
 from holdfast.formats.hdf5.links import FileSet
+from holdfast.formats.hdf5.stacks import members_of
+from holdfast.formats.sequences import JoinedArray
 from holdfast.formats.source import Source
 from holdfast.formats.sparse import SparseReader
 
@@ -51,7 +54,12 @@ class Hdf5File(OpenFile):
         MissingFileError, ForbiddenError
             A file that a link leads to is absent or lies outside.
         """
-        path = str(parameters.get("dataset", ""))
+        members = members_of(parameters)
+        if members is not None:
+            return JoinedArray([*members[1]], [partial(self._data_set, path) for path in members[0]])
+        return self._data_set(str(parameters.get("dataset", "")))
+
+    def _data_set(self, path: str) -> ArrayReader:
         with self._lock:
             found = self._arrays.get(path)
             if found is None:

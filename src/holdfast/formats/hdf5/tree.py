@@ -19,6 +19,7 @@ from holdfast.formats.hdf5.headers import Stored, attributes, text_attribute
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
 from holdfast.formats.hdf5.scales import PHANTOM, axis_names
 from holdfast.formats.hdf5.sources import find_sources
+from holdfast.formats.hdf5.stacks import mark_stack
 from holdfast.formats.hdf5.types import convert, enum_names, fitting
 from holdfast.formats.metadata import MAX_TEXT_BYTES, Metadata, clean_text
 from holdfast.formats.source import Source
@@ -98,6 +99,7 @@ class _Walk:
             if child is not None:
                 node.children.append(child)
         self._open_groups.pop()
+        mark_stack(node)
         mark_dataset(node)
         mark_family(node, self._files, place)
         return node
