@@ -340,12 +340,10 @@ def test_a_tiff_over_four_gib_is_a_big_one():
     exports = exports_of("array")
     made = exports.export("image/tiff", part_of(EndlessArray((3, 30_000, 30_000), np.uint16(7))))
     assert made.size > 2**32
-    head = b"".join(bytes(piece) for piece in itertools.islice(made.pieces, 1))
-    with tifffile.TiffFile(io.BytesIO(head)) as file:
-        assert file.is_bigtiff
-        page = file.pages.first
-        assert page.shape == (30_000, 30_000)
-        assert page.dataoffsets[-1] + page.databytecounts[-1] < made.size
+    head = next(made.pieces)
+    assert head[:4] == b"II\x2b\0"
+    assert bytes(next(made.pieces)[:4]) == b"\7\0\7\0"
+    made.pieces.close()
     too_many = EndlessArray((2_000_000, 2, 2), np.uint8(0))
     with pytest.raises(NotAcceptableError, match="pages of TIFF; slice it"):
         exported(too_many, "tiff")

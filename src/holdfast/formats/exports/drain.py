@@ -13,13 +13,12 @@ Owns the sink of writers that only know files; it can tell where it is, but neve
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from holdfast.types import Buffer
 
-__all__ = ["Drain", "FilePieces", "drained", "joined"]
+__all__ = ["Drain", "drained", "joined"]
 
 _PIECE_BYTES = 256 * 1024
 
@@ -50,37 +49,6 @@ class Drain(io.RawIOBase):
         """Return what was written since the last time."""
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-class FilePieces(Iterator[bytes]):
-    """The bytes of a temporary file; it is closed after the last one, and by `close` also before the first.
-
-    Parameters
-    ----------
-    file : binary file
-        The file.
-
-    Attributes
-    ----------
-    size : int
-        How many there are.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
-        file.seek(0)
-
-    def __next__(self) -> bytes:
-        piece = b"" if self._file.closed else self._file.read(_PIECE_BYTES)
-        if not piece:
-            self.close()
-            raise StopIteration
-        return piece
-
-    def close(self) -> None:
-        """Give the file back; a second time does nothing."""
-        self._file.close()
 
 
 def drained(write: Callable[[Drain], Iterator[object]]) -> Iterator[bytes]:

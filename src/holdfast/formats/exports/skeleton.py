@@ -14,9 +14,10 @@ from __future__ import annotations
 import operator
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO
 
 import h5py
@@ -26,6 +27,7 @@ from h5py import h5d, h5p, h5s, h5t
 from holdfast.errors import ChangedError, HoldfastError, NotAcceptableError, StorageError
 from holdfast.formats.exports.base import ArrayPart, Exported, ExportNode, TablePart
 from holdfast.formats.exports.hdf5 import why_not
+from holdfast.formats.exports.holes import FilledFile, Hole
 from holdfast.formats.exports.npy import raw_bytes
 from holdfast.formats.exports.plain import cells, to_json
 from holdfast.types import Buffer
@@ -67,23 +69,12 @@ _LIBRARYS_OWN = frozenset(
 Opener = Callable[[], AbstractContextManager[ArrayPart]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hole:
-    """The place of an array's elements, and what reads them."""
-
-    offset: int
-    size: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    open: Opener
-
-
 @dataclass(slots=True)
 class _Plan:
     """What is being laid out."""
 
     file: BinaryIO
-    holes: list[_Hole] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
 
 
 def export(part: ArrayPart | TablePart | ExportNode) -> Exported:
@@ -115,23 +106,8 @@ def export(part: ArrayPart | TablePart | ExportNode) -> Exported:
     except BaseException:
         plan.file.close()
         raise
-    size = os.fstat(plan.file.fileno()).st_size
-    return Exported(_Filled(plan, size), size)
-
-
-class _Filled(Iterator[Buffer]):
-    """The file with its holes filled; closing it gives the file back, also before the first piece."""
-
-    def __init__(self, plan: _Plan, size: int) -> None:
-        self._file = plan.file
-        self._pieces = _pieces(plan, size)
-
-    def __next__(self) -> Buffer:
-        return next(self._pieces)
-
-    def close(self) -> None:
-        self._pieces.close()
-        self._file.close()
+    filled = FilledFile(plan.file, plan.holes)
+    return Exported(filled, filled.size)
 
 
 def _lay_out(plan: _Plan, file: h5py.File, part: ArrayPart | TablePart | ExportNode) -> None:
@@ -191,7 +167,8 @@ def _put_array(plan: _Plan, group: h5py.Group, name: str, part: ArrayPart, opene
     else:
         dataset = _hollow(group, name, part)
         if part.nbytes:
-            plan.holes.append(_Hole(dataset.id.get_offset(), part.nbytes, part.shape, part.dtype, opener))
+            fill = partial(_elements, opener, part.shape, part.dtype)
+            plan.holes.append(Hole(dataset.id.get_offset(), part.nbytes, fill))
     _put_attributes(dataset, part.metadata)
     _put_units(dataset, part.dtype)
     for axis, label in enumerate(part.dims or ()):
@@ -337,29 +314,10 @@ def _link_name(name: str, slash: str = "%2F") -> str:
     return {"": "%", ".": "%2E"}.get(plain, plain)
 
 
-def _pieces(plan: _Plan, size: int) -> Generator[Buffer]:
-    at = 0
-    with plan.file as file:
-        for hole in sorted(plan.holes, key=lambda hole: hole.offset):
-            yield from _between(file, at, hole.offset)
-            yield from _filling(hole)
-            at = hole.offset + hole.size
-        yield from _between(file, at, size)
-
-
-def _between(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
-    while start < stop:
-        piece = os.pread(file.fileno(), min(_PIECE_BYTES, stop - start), start)
-        if not piece:
-            raise StorageError("the layout of an HDF5 export was cut short")
-        start += len(piece)
-        yield piece
-
-
-def _filling(hole: _Hole) -> Iterator[Buffer]:
-    with hole.open() as part:
-        kept = tuple(slice(0, length) for length in hole.shape)
-        grown = len(part.shape) == len(hole.shape) and all(map(operator.ge, part.shape, hole.shape))
-        if part.dtype != hole.dtype or not grown:
+def _elements(opener: Opener, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Buffer]:
+    """Give the elements of an array as it was laid out; rows that were added since are left out."""
+    with opener() as part:
+        is_grown = len(part.shape) == len(shape) and all(map(operator.ge, part.shape, shape))
+        if part.dtype != dtype or not is_grown:
             raise ChangedError("an array changed its type or shrank while it was exported; ask again")
-        yield from map(raw_bytes, part[kept].slabs())
+        yield from map(raw_bytes, part[tuple(slice(0, length) for length in shape)].slabs())

@@ -19,7 +19,7 @@ import numpy as np
 
 from holdfast.errors import MissingDependencyError, NotAcceptableError
 from holdfast.formats.exports.base import Exported, TableExport, TablePart
-from holdfast.formats.exports.drain import FilePieces
+from holdfast.formats.exports.holes import FilledFile
 from holdfast.formats.exports.plain import cells
 from holdfast.formats.exports.tabletext import column_cells, plain_batches
 from holdfast.formats.tables import Table
@@ -81,7 +81,7 @@ class XlsxExport(TableExport):
             file = stack.enter_context(tempfile.TemporaryFile())
             _write(openpyxl, part, file)
             stack.pop_all()
-        pieces = FilePieces(file)
+        pieces = FilledFile(file)
         return Exported(pieces, pieces.size)
 
 
