@@ -70,7 +70,7 @@ class MemoryNode:
         self, key: str, value: Any, metadata: Mapping[str, Any] | None = None, specs: Sequence[str] = ()
     ) -> None:
         self.key, self.value, self.metadata, self.specs = key, value, metadata or {}, specs
-        kinds = {dict: "container", list: "container", bytes: "bytes", MemoryTable: "table"}
+        kinds = {dict: "container", list: "container", bytes: "bytes", MemoryTable: "table", str: value}
         self.family = kinds.get(type(value), "array")
 
     def children(self) -> Iterator[MemoryNode]:
@@ -87,8 +87,8 @@ class MemoryNode:
     def table(self) -> Iterator[TablePart]:
         yield TablePart.of(self.value, metadata=self.metadata)
 
-    def content(self) -> Iterator[bytes]:
-        yield self.value
+    def content(self) -> Iterator[bytes] | None:
+        return iter((self.value,)) if isinstance(self.value, bytes) else None
 
 
 def part_of(value: Any) -> Any:

@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, BinaryIO
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, InvalidInputError
 from holdfast.events import ProgressEnd, ProgressEvent, ProgressStart, ProgressStep, bus
 from holdfast.reports import Report
 
-__all__ = ["failure", "fields", "following", "is_watched", "line", "note", "report", "rows", "size"]
+__all__ = ["failure", "fields", "following", "is_watched", "line", "note", "output", "report", "rows", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _LONGEST_CELL = 60
@@ -32,6 +32,19 @@ def line(text: str = "", *, flush: bool = False) -> None:
     sys.stdout.write(f"{text}\n")
     if flush:
         sys.stdout.flush()
+
+
+def output() -> BinaryIO:
+    """Return standard output for an answer that is bytes; it is not for terminals.
+
+    Raises
+    ------
+    InvalidInputError
+        It is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise InvalidInputError("standard output is a terminal; send it to a file or a pipe, or name a file")
+    return sys.stdout.buffer
 
 
 def note(text: str) -> None:

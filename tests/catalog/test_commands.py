@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from catalog.lab import IMAGE
 from holdfast.catalog import from_catalog
-from holdfast.catalog.commands import fraction
+from holdfast.catalog.commands import _names, fraction
 from holdfast.cli import run
-from holdfast.errors import HashError, InvalidInputError, NotFoundError
+from holdfast.errors import HashError, InvalidInputError, NotAcceptableError, NotFoundError
 
 
 @pytest.fixture(params=["directory", "url"])
@@ -63,16 +67,77 @@ def test_search_looks_at_the_whole_subtree(capsys, target):
     assert [row["key"] for row in within] == ["11.json", "10.json"]
 
 
+IN_SCAN = "runs/scan.nxs/entry/data/image"
+
+
 def test_export_saves_a_node(capsys, target, tmp_path):
     assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.json")]) == 0
     assert json.loads((tmp_path / "t.json").read_text())
     assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.csv"), "--column", "y"]) == 0
     assert (tmp_path / "t.csv").read_text().split() == ["y", "0.5", "1.5", "2.5"]
-    image = "runs/scan.nxs/entry/data/image"
-    assert run(["export", target, image, "-o", str(tmp_path / "a.npy"), "--slice", "1,::2,-1"]) == 0
+    assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.csv"), "--columns", "name,x"]) == 0
+    assert (tmp_path / "t.csv").read_text().split() == ["name,x", "a,1", "b,2", "c,3"]
+    assert run(["export", target, IN_SCAN, "-o", str(tmp_path / "a.npy"), "--slice", "1,::2,-1"]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), IMAGE[1, ::2, -1])
-    assert run(["export", target, image, "-o", str(tmp_path / "b.npy"), "--column", "x"]) == 2
-    assert run(["export", target, "table.csv", "-o", str(tmp_path / "t.docx")]) == InvalidInputError.exit_code
+    assert run(["export", target, IN_SCAN, "-o", str(tmp_path / "a.dat"), "--format", "npy"]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "a.dat"), IMAGE)
+    assert run(["export", target, "/", "-o", str(tmp_path / "all.h5"), "--fields", "many,runs"]) == 0
+    with h5py.File(tmp_path / "all.h5") as file:
+        assert set(file) == {"many", "runs"}
+        np.testing.assert_array_equal(file[IN_SCAN][()], IMAGE)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "export: " in told.err
+
+
+def test_export_says_what_is_wrong_by_its_exit_code(capsys, target, tmp_path):
+    def failing(*words):
+        capsys.readouterr()
+        code = run(["export", target, *words])
+        return code, capsys.readouterr().err
+
+    kept = tmp_path / "b.png"
+    kept.write_text("as it was")
+    code, said = failing(IN_SCAN, "-o", str(kept))
+    assert code == NotAcceptableError.exit_code == 2
+    assert "slice=0,:,:" in said
+    assert kept.read_text() == "as it was"
+    assert failing(IN_SCAN, "-o", str(tmp_path / "b.npy"), "--column", "x")[0] == 2
+    assert failing(IN_SCAN, "-o", str(tmp_path / "b.npy"), "--slice", "nonsense")[0] == 2
+    assert failing(IN_SCAN, "-o", str(tmp_path / "b.npy"), "--slice", "99")[0] == 2
+    code, said = failing("table.csv", "-o", str(tmp_path / "t.docx"))
+    assert (code, "text/csv" in said) == (2, True)
+    code, said = failing("table.csv", "-o", str(tmp_path / "nosuffix"))
+    assert (code, "say the format" in said) == (2, True)
+    assert failing("nowhere", "-o", str(tmp_path / "t.csv"))[0] == NotFoundError.exit_code == 3
+    assert failing("table.csv", "-o", str(tmp_path / "t.csv"), "--columns", "z")[0] == 3
+    assert failing("table.csv", "-o", str(tmp_path / "no" / "such" / "place.csv"))[0] != 0
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_export_to_standard_output(lab, tmp_path):
+    source = Path(__file__).parents[2] / "src"
+    words = ["export", str(lab), "table.csv", "-o", "-", "--format", "csv", "--columns", "x"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "holdfast", *words],
+        env={"PYTHONPATH": str(source)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert ended.stdout == b"x\n1\n2\n3\n"
+
+
+def test_names_with_commas_are_quoted_as_in_csv():
+    assert _names(['x,"a,b"', "y"]) == ["x", "a,b", "y"]
+    assert _names(None) == []
+
+
+def test_the_help_of_export_names_the_formats(capsys):
+    assert run(["export", "--help"]) == 0
+    said = capsys.readouterr().out
+    for word in ("parquet", "tiff", "zip", "--slice", "--columns", "--format", "--output"):
+        assert word in said
 
 
 def test_download_brings_what_matches(capsys, target, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -233,22 +234,43 @@ def download(
 @app.command()
 def export(
     target: Target,
-    path: NodePath,
+    path: Annotated[str, typer.Argument(help="Path of a node, such as runs/a.nxs/entry/data; / is all.")],
     *,
-    output: Annotated[str, typer.Option("--output", "-o", help="File to write; its suffix says the format.")],
-    form: Annotated[str, typer.Option("--format", help="Media type or suffix, if the name has none.")] = "",
-    part: Annotated[str, typer.Option("--slice", help="Of an array, such as 0:10,::2")] = "",
-    column: Annotated[list[str] | None, typer.Option(help="Of a table; may be repeated.")] = None,
-    field: Annotated[list[str] | None, typer.Option(help="Of a container; may be repeated.")] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write, whole or not at all; - is standard output.")
+    ],
+    form: Annotated[
+        str, typer.Option("--format", help="Suffix or media type; default: the suffix of the file.")
+    ] = "",
+    part: Annotated[str, typer.Option("--slice", help="Of an array, such as 0:10,::2 or 5,:,:")] = "",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", "--column", help="Of a table, such as x,y; quoted as in CSV."),
+    ] = None,
+    fields: Annotated[
+        list[str] | None, typer.Option("--fields", "--field", help="Of a container: entries, as columns.")
+    ] = None,
     api_key: ApiKey = "",
     api_key_file: ApiKeyFile = "",
 ) -> None:
-    """Save the data of one node, or a part of it, in another format."""
-    options: dict[str, Any] = {"columns": column, "fields": field}
+    """Save the data of a node, or a part of it, in another format.
+
+    Arrays: npy, json, csv, txt, h5, png, tiff, html, bin.
+    Tables: arrow, parquet, csv, json, json-seq, txt, xlsx, h5, html.
+    Containers: h5, zip, json (metadata alone).
+    """
+    options: dict[str, Any] = {"columns": _names(columns), "fields": _names(fields)}
     if part:
         options["slice"] = _slice(part)
     chosen = {name: value for name, value in options.items() if value}
-    open_target(target, path, api_key, api_key_file).export(output, form or None, **chosen)
+    node = open_target(target, path, api_key, api_key_file)
+    with console.following("export", in_bytes=True):
+        node.export(console.output() if output == "-" else output, form or None, **chosen)
+
+
+def _names(texts: list[str] | None) -> list[str]:
+    """Return names that are separated by commas; one with a comma in it is quoted, as in CSV."""
+    return [name for row in csv.reader(texts or ()) for name in row]
 
 
 def _slice(text: str) -> tuple[Any, ...]:

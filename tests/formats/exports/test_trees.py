@@ -96,8 +96,8 @@ def test_dimension_scales_make_a_data_set_that_xarray_opens(tmp_path):
         assert [dim.label for dim in file["t"].dims] == ["time", "y"]
         assert file["t"].dims[1][0].name == "/y"
         assert file["y"].is_scale
-    pytest.importorskip("h5netcdf")
-    with xarray.open_dataset(path, engine="h5netcdf") as opened:
+    pytest.importorskip("netCDF4")
+    with xarray.open_dataset(path, engine="netcdf4") as opened:
         assert opened["t"].dims == ("time", "y")
         assert (opened["time"].to_numpy() == time).all()
 
@@ -156,6 +156,20 @@ def test_what_has_no_form_is_named_before_a_byte():
     many = MemoryNode("", [MemoryNode(str(number), {}) for number in range(100_001)])
     with pytest.raises(NotAcceptableError, match="more than 100000 nodes"):
         exported(many, "h5")
+
+
+def test_what_is_neither_data_nor_a_file():
+    """A link that leads nowhere is in the metadata; a structure that has no form is refused."""
+    tree = MemoryNode("", [MemoryNode("lost", "bytes", {"error": "needs 'gone.h5'"}), MemoryNode("a", IMAGE)])
+    with zipfile.ZipFile(io.BytesIO(exported(tree, "zip"))) as archive:
+        assert archive.namelist() == ["metadata.json", "a.npy"]
+        assert "needs 'gone.h5'" in archive.read("metadata.json").decode()
+    with h5py.File(io.BytesIO(exported(tree, "h5"))) as file:
+        assert file["lost"].attrs["error"] == "needs 'gone.h5'"
+    uneven = MemoryNode("", [MemoryNode("events", "awkward")])
+    for name in ("zip", "h5"):
+        with pytest.raises(NotAcceptableError, match=r"'events' of family awkward has no form in.*field="):
+            exported(uneven, name)
 
 
 def test_what_cannot_be_opened_is_said_before_a_byte():

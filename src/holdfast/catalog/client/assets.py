@@ -21,12 +21,12 @@ from holdfast.errors import (
     MissingFileError,
     ServerError,
 )
-from holdfast.files import make_directories, open_atomic
+from holdfast.files import make_directories
 from holdfast.hashing import Digest
 from holdfast.paths import join, parse_key
 from holdfast.types import Durability, Json, PathLike
 
-__all__ = ["Asset", "export", "fetch", "fetch_asset", "linked_place", "manifest"]
+__all__ = ["Asset", "fetch", "fetch_asset", "linked_place", "manifest"]
 _LINKS = frozenset({"external", "virtual", "storage"})
 _FRAMES = "data_uris"
 
@@ -252,10 +252,3 @@ def fetch_asset(
         progress=progress,
         durability=durability,
     )
-
-
-def export(session: Session, route: str, path: Path, query: Pairs, target: PathLike) -> None:
-    """Save a computed answer as a file that appears whole or not at all."""
-    with open_atomic(target) as out:
-        for piece in session.connection.pieces(session.route(route, path), query):
-            out.write(piece)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path as FilePath
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Self
 
-from holdfast.catalog.client.assets import Asset, export, fetch
+from holdfast.catalog.client.assets import Asset, fetch
+from holdfast.catalog.client.exporting import save
 from holdfast.catalog.client.html import described
 from holdfast.catalog.client.session import Pairs, Path, Session
 from holdfast.errors import (
@@ -162,13 +164,14 @@ class Node:
         """
         return fetch(self.session, self.path, self.assets(), directory)
 
-    def export(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+    def export(self, path: PathLike | BinaryIO, format: str | None = None, **options: Any) -> None:
         """Save the data in another format.
 
         Parameters
         ----------
-        path : path-like
-            The file to write; it appears whole or not at all.
+        path : path-like or binary file
+            The file to write; it appears whole or not at all. What is written into an open file is worthless
+            when this raises.
         format : str, optional
             A media type or a suffix such as ``csv``; the suffix of `path` when absent.
         **options : object
@@ -182,11 +185,12 @@ class Node:
         InvalidInputError
             When neither `format` nor the suffix says which format, or for an unknown option.
         """
-        wanted = format or FilePath(path).suffix.lstrip(".")
+        suffix = FilePath(path).suffix if isinstance(path, str | os.PathLike) else ""
+        wanted = (format or suffix).lstrip(".")
         if not wanted:
             raise InvalidInputError(f"{path!s} has no suffix; say the format, for example format='csv'")
         query = [("format", wanted), *self._export_query(options)]
-        export(self.session, self._export_route, self.path, query, path)
+        save(self.session, self._export_route, self.path, query, path)
 
     @property
     def _export_route(self) -> str:
@@ -248,7 +252,7 @@ class BytesNode(Node):
             own.digest.check(hash_bytes(data, own.digest.algorithm), f"file {own.location!r}")
         return data
 
-    def export(self, path: PathLike, format: str | None = None, **options: Any) -> None:
+    def export(self, path: PathLike | BinaryIO, format: str | None = None, **options: Any) -> None:
         """Refuse: there is no structure that another format could hold; `raw_export` copies the file.
 
         Raises

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from holdfast.database import NodeRow
-from holdfast.errors import NotAcceptableError, NotFoundError
+from holdfast.database import AssetRow, NodeRow
+from holdfast.errors import NotAcceptableError
 from holdfast.formats.base import ArrayReader, TableReader
 from holdfast.formats.exports.base import ArrayPart, HeldTable, TablePart
 from holdfast.formats.slicing import Selection
@@ -89,18 +89,14 @@ class CatalogNode:
         with self._catalog.table(self._row) as reader:
             yield TablePart.of(reader, metadata=self.metadata)
 
-    def content(self) -> Iterator[Buffer]:
-        """Give the bytes of its file.
-
-        Raises
-        ------
-        NotFoundError
-            It has no file.
-        """
+    def content(self) -> Iterator[Buffer] | None:
+        """Return the bytes of its file; None for what lies in the file of another node."""
         sources = self._catalog.sources([self._row]).get(self._row.id, [])
-        asset = next((asset for source in sources for asset in source.assets if not asset.is_directory), None)
-        if asset is None:
-            raise NotFoundError(f"{self.key!r} has no file; choose other nodes with field=")
+        own = (asset for source in sources for asset in source.assets if not asset.is_directory)
+        asset = next((asset for asset in own if asset.location.rpartition("/")[2] == self.key), None)
+        return None if asset is None else self._bytes(asset)
+
+    def _bytes(self, asset: AssetRow) -> Iterator[Buffer]:
         source = self._catalog.open_asset(asset)
         try:
             yield from source.pieces()

@@ -235,8 +235,8 @@ class ExportNode(Protocol):
         """Open it as a table."""
         ...
 
-    def content(self) -> Iterator[Buffer]:
-        """Give the bytes of its file."""
+    def content(self) -> Iterator[Buffer] | None:
+        """Return the bytes of its file; None where it has none of its own."""
         ...
 
 

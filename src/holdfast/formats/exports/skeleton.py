@@ -156,8 +156,13 @@ def _put_node(plan: _Plan, group: h5py.Group, node: ExportNode) -> None:
     elif node.family == "table":
         with node.table() as table:
             _put_table(plan, group.create_group(name), table)
-    else:
+    elif node.family in ("container", "bytes"):
         _put_group(plan, group.create_group(name), node)
+    else:
+        raise NotAcceptableError(
+            f"{node.key!r} of family {node.family} has no form in HDF5; choose other nodes with field=, or "
+            "export it alone"
+        )
 
 
 def _put_array(plan: _Plan, group: h5py.Group, name: str, part: ArrayPart, opener: Opener) -> None:

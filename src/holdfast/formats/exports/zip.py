@@ -24,6 +24,7 @@ __all__ = ["METADATA", "ZIP", "ZipExport"]
 METADATA = "metadata.json"
 """The name of the file that says what is known of each node."""
 
+_MADE = {"array": ".npy", "table": ".csv"}
 _FILE_MODE = 0o100644 << 16
 _MAX_DEPTH = 200
 
@@ -67,15 +68,19 @@ def _archive(part: ExportNode, sink: Drain) -> Iterator[None]:
     with zipfile.ZipFile(sink, "w") as archive:
         yield from _put(archive, METADATA, tree_text(part), is_text=True)
         for node, path in _walk(part, (), used):
-            if node.family == "array":
-                with node.array() as array:
-                    yield from _put(archive, path, NPY.export(array).pieces)
-            elif node.family == "table":
-                with node.table() as table:
-                    yield from _put(archive, path, CSV.export(table).pieces, is_text=True)
-            else:
-                yield from _put(archive, path, node.content())
+            yield from _put_node(archive, path, node)
     yield
+
+
+def _put_node(archive: zipfile.ZipFile, path: str, node: ExportNode) -> Iterator[None]:
+    if node.family == "array":
+        with node.array() as array:
+            yield from _put(archive, path, NPY.export(array).pieces)
+    elif node.family == "table":
+        with node.table() as table:
+            yield from _put(archive, path, CSV.export(table).pieces, is_text=True)
+    else:
+        yield from _put(archive, path, node.content() or ())
 
 
 def _put(
@@ -91,18 +96,26 @@ def _put(
 
 
 def _walk(node: ExportNode, above: tuple[str, ...], used: set[str]) -> Iterator[tuple[ExportNode, str]]:
-    """Give everything below a node that is a file of the ZIP, with its path there."""
+    """Give everything below a node that is a file of the ZIP, with its path there.
+
+    What is neither data nor a file, such as a link that leads nowhere, is in the metadata alone.
+    """
     if len(above) > _MAX_DEPTH:
         raise NotAcceptableError(f"this tree is deeper than {_MAX_DEPTH} levels; export a part of it")
     for child in node.children():
         if child.family == "container":
             yield from _walk(child, (*above, child.key), used)
-        else:
+        elif child.family in _MADE or child.content() is not None:
             yield child, _free("/".join((*above, child.key)), _suffix(child), used)
+        elif child.family != "bytes":
+            raise NotAcceptableError(
+                f"{child.key!r} of family {child.family} has no form in a ZIP; choose others with field=, "
+                "or export it alone"
+            )
 
 
 def _suffix(node: ExportNode) -> str:
-    suffix = {"array": ".npy", "table": ".csv"}.get(node.family, "")
+    suffix = _MADE.get(node.family, "")
     return "" if node.key.endswith(suffix) else suffix
 
 
