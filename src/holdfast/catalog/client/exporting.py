@@ -13,12 +13,16 @@ from typing import BinaryIO
 from holdfast.catalog.client.session import Pairs, Path, Session
 from holdfast.events import ProgressEnd, ProgressStart, ProgressStep, bus
 from holdfast.files import open_atomic
+from holdfast.http.client.verify import checked_pieces
+from holdfast.http.frames import FRAMES_MEDIA_TYPE
 from holdfast.types import Buffer, PathLike
 
 __all__ = ["OPERATION", "save"]
 
 OPERATION = "export"
 """The name of the operation in progress events; its steps are bytes."""
+
+_ACCEPT = f"{FRAMES_MEDIA_TYPE}, */*;q=0.9"
 
 
 def save(session: Session, route: str, path: Path, query: Pairs, target: PathLike | BinaryIO) -> None:
@@ -53,17 +57,14 @@ def save(session: Session, route: str, path: Path, query: Pairs, target: PathLik
 
 
 def _told(session: Session, route: str, path: Path, query: Pairs) -> Iterator[Buffer]:
-    """Give the pieces of an answer, and tell who listens how far they are."""
-    total = -1
-    done = 0
-
-    def hear(size: int | None) -> None:
-        nonlocal total
-        total = -1 if size is None else size
+    """Give the pieces of an answer, verified as far as the server can, and tell who listens of them."""
+    place = session.route(route, path)
+    with _ended(), session.connection.open("GET", place, query, headers={"accept": _ACCEPT}) as answer:
+        size = answer.headers.get("holdfast-size") or answer.headers.get("content-length") or ""
+        total = int(size) if size.isdecimal() else -1
         bus.emit(ProgressStart(operation=OPERATION, message="/".join(path), steps=total))
-
-    with _ended():
-        for piece in session.connection.pieces(session.route(route, path), query, announced=hear):
+        done = 0
+        for piece in checked_pieces(answer, place):
             yield piece
             done += memoryview(piece).nbytes
             if bus.has_listeners(ProgressStep):

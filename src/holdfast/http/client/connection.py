@@ -337,12 +337,7 @@ class Connection:
             return Arrival(len(target_view), _checked_as(answer, "sent") if checked else "no")
 
     def pieces(
-        self,
-        path: str,
-        params: Params = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        announced: Callable[[int | None], object] | None = None,
+        self, path: str, params: Params = None, *, headers: Mapping[str, str] | None = None
     ) -> Iterator[Buffer]:
         """Give a body of unknown size piece by piece, verified as far as the server can.
 
@@ -350,8 +345,6 @@ class Connection:
         ----------
         path, params, headers
             As `open`.
-        announced : callable, optional
-            Takes the size that the server announces, or None, before the first piece.
 
         Yields
         ------
@@ -365,9 +358,6 @@ class Connection:
         """
         fields = {"accept": f"{FRAMES_MEDIA_TYPE}, */*;q=0.9", **(headers or {})}
         with self.open("GET", path, params, headers=fields) as answer:
-            if announced is not None:
-                size = answer.headers.get("holdfast-size") or answer.headers.get("content-length")
-                announced(int(size) if size is not None and size.isdecimal() else None)
             yield from checked_pieces(answer, path)
 
     def block_list(self, path: str, etag: str | None = None) -> BlockDigests:
