@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from holdfast import files
@@ -195,12 +196,7 @@ class Batch:
         self._link_name(published)
         descriptor = self._linked_twin(published)
         if descriptor is None:
-            published.has_file = True
-            try:
-                descriptor = files.create_new(published.path, content)
-            except AlreadyExistsError:
-                published.has_file = False
-                raise
+            descriptor = _made_file(published, lambda: files.create_new(published.path, content))
         self._contents.setdefault(row.blake3, published)
         return descriptor
 
@@ -221,12 +217,10 @@ class Batch:
                 out.abort()
                 return descriptor
             descriptor = os.dup(out.fd)
-            published.has_file = True
             try:
-                out.publish()
-            except BaseException as error:
+                _made_file(published, out.publish)
+            except BaseException:
                 os.close(descriptor)
-                published.has_file = not isinstance(error, AlreadyExistsError)
                 raise
         self._contents.setdefault(published.row.blake3, published)
         return descriptor
@@ -297,12 +291,11 @@ class Batch:
                 twin = bytes_path(self._root, entry)
             except (HashError, MissingFileError):
                 continue
-            published.has_file = published.is_linked = True
-            if files.link_new(twin, published.path, "os"):
-                with files.os_errors(published.path, "read"):
-                    return os.open(published.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            published.has_file = published.is_linked = False
-            return None
+            published.is_linked = _made_file(published, partial(files.link_new, twin, published.path, "os"))
+            if not published.is_linked:
+                return None
+            with files.os_errors(published.path, "read"):
+                return os.open(published.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         return None
 
     def _twins(self, row: EntryRow) -> list[Entry]:
@@ -326,13 +319,28 @@ class Batch:
         for published in reversed(self._published):
             # If the manifest's own commit failed, only the manifest knows whether it took place.
             with contextlib.suppress(OSError):
-                if published.has_file and self._manifest.knows(published.uuid):
+                if published.has_file and self._is_recorded(published):
                     continue
                 _unlink_if_ours(published)
                 if published.has_file:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(published.path)
             _remove_empty(published.made)
+
+    def _is_recorded(self, published: _Published) -> bool:
+        with contextlib.suppress(NotFoundError):
+            return self._manifest.by_uuid(published.uuid).place == published.place
+        return False
+
+
+def _made_file(published: _Published, make: Callable[[], T]) -> T:
+    """Make the file under the uuid; only what stood there before is surely not ours to take back."""
+    published.has_file = True
+    try:
+        return make()
+    except AlreadyExistsError:
+        published.has_file = False
+        raise
 
 
 def _plain(text: str) -> str:
