@@ -139,6 +139,7 @@ def _missing(asset: AssetRow, name: str) -> Finding | str:
 
 def _extra(places: Places, known: set[str]) -> Iterator[Finding]:
     for found in scan(places):
-        is_own = not (found.is_directory or found.error or found.companion_of)
-        if is_own and found.location not in known:
-            yield Finding("extra", places.public(found.location))
+        for each in found.members if found.entry else (found,):
+            is_own = not (each.is_directory or each.error or each.companion_of)
+            if is_own and each.location not in known:
+                yield Finding("extra", places.public(each.location))

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from holdfast.catalog.progress import Progress
 from holdfast.catalog.resting import is_recent
+from holdfast.catalog.stores import settle_stores
 from holdfast.catalog.tree import Catalog
 from holdfast.database import AssetRow, AssetState, Transaction
 from holdfast.errors import ChangedError, HoldfastError, MissingFileError
@@ -65,8 +66,13 @@ def digest_pending(
     the next indexing.
     """
     total = catalog.database.assets.counts().get("pending", 0)
-    if not total:
-        return 0
+    done = _digest_all(catalog, total, events, is_stopped) if total else 0
+    if not is_stopped():
+        settle_stores(catalog.database)
+    return done
+
+
+def _digest_all(catalog: Catalog, total: int, events: EventBus, is_stopped: Callable[[], bool]) -> int:
     progress = Progress(events, "digest", "files", catalog.places.storage)
     done = 0
     with ThreadPoolExecutor(_THREADS, "digest") as pool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,8 @@ class Files:
         blocks = self._database.assets.blocks(asset.id)
         return None if blocks is None else BlockDigests(whole, asset.size, blocks)
 
-    def source(self, asset: AssetRow) -> Source:
-        """Open the bytes of an asset, verified where its digests are known.
+    def source(self, asset: AssetRow, *, is_trusted: bool = True) -> Source:
+        """Open the bytes of an asset, verified where its digests are known and `is_trusted`.
 
         Raises
         ------
@@ -91,11 +91,15 @@ class Files:
         """
         path = self._places.checked(asset.location)
         trusted = self.trusted(asset, path, _state(path))
+
+        def find(other: Path) -> BlockDigests | None:
+            return None if other == path and not is_trusted else self._digests_of(other)
+
         return Source(
             path,
             roots=self._places.roots,
-            digests=trusted,
-            find_digests=self._digests_of,
+            digests=trusted if is_trusted else None,
+            find_digests=find,
             name=self._places.public(asset.location),
         )
 
@@ -195,8 +199,10 @@ class Files:
 
     def is_growing(self, asset: AssetRow, path: Path, state: FileState) -> bool:
         """Whether a file that is not as recorded is one that somebody writes."""
-        is_longer = state.size > (asset.size or 0) and is_recent(state)
-        return (is_longer and asset.state in ("growing", "pending")) or is_written(path)
+        # Documents of a directory that grows are replaced, mostly by others of the same size.
+        is_more = state.size > (asset.size or 0) or self._database.assets.is_member(asset.id)
+        is_fresh = is_recent(state) and asset.state in ("growing", "pending")
+        return (is_fresh and is_more) or is_written(path)
 
     def close(self) -> None:
         """Close the files that nobody uses, the others when their last reader ends."""
@@ -204,18 +210,39 @@ class Files:
 
     def _lease(self, asset: AssetRow, mimetype: str) -> Lease:
         form = get_format(mimetype)
-        path = self._places.path(asset.location)
+        file = self._entry(asset, form) if asset.is_directory else asset
+        # A directory is verified when every file in it is: what is new cannot be told from what was lost.
+        is_trusted = not asset.is_directory or asset.state == "verified"
+        path = self._places.path(file.location)
         state = _state(path)
-        is_settled = self._is_settled(asset, path, state)
+        is_settled = self._is_settled(file, path, state)
         # Times are too coarse to tell one state of a growing file from the next: it is opened anew each time.
-        moment = None if is_settled or asset.state == "pending" else object()
-        token = (state, asset.size, asset.mtime_ns, asset.digest, moment, form.change_token(path))
+        moment = None if is_settled or file.state == "pending" else object()
+        token = (state, file.size, file.mtime_ns, file.digest, moment, is_trusted, form.change_token(path))
 
         def make() -> tuple[OpenFile, bool]:
-            source = self.source(asset)
+            source = self.source(file, is_trusted=is_trusted)
             return form.open(source), source.is_verified
 
         return Lease(self._opened, self._opened.take((asset.location, mimetype), token, make))
+
+    def _entry(self, asset: AssetRow, form: Format) -> AssetRow:
+        """Return the file by which a directory is opened."""
+        found = self.members(asset, form.entries)
+        if not found:
+            name = self._places.public(asset.location)
+            raise MissingFileError(f"{name} has none of {', '.join(form.entries)}; index the directory again")
+        return found[0]
+
+    def members(self, asset: AssetRow, names: Iterable[str]) -> list[AssetRow]:
+        """Return what is recorded of some files in a directory that is one node; others are left out."""
+        found = []
+        for name in names:
+            try:
+                found.append(self._database.assets.by_location(f"{asset.location}/{name}"))
+            except NotFoundError:
+                continue
+        return found
 
     def _digests_of(self, path: Path) -> BlockDigests | None:
         """Return the digests of a file that another one names, if it is recorded and at rest."""

@@ -5,12 +5,14 @@ Owns the order of writing: a directory before what is in it, all of one batch in
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
 from holdfast.catalog.described import directory_node, directory_source, file_node, refused_node
 from holdfast.catalog.scanning import Found
 from holdfast.catalog.sequences import Write
+from holdfast.catalog.stores import mark_stores, store_node
 from holdfast.catalog.tree import Catalog
 from holdfast.database import ROOT, NewNode, Transaction
 from holdfast.errors import NotFoundError
@@ -44,6 +46,7 @@ class Recorder:
         self._ids: dict[tuple[str, ...], int] = {(): ROOT}
         self._entries: list[_Entry] = []
         self._rested: list[int] = []
+        self._stores: list[str] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -62,6 +65,11 @@ class Recorder:
         node = file_node(found, probed, self._catalog.places, is_growing=is_growing)
         self._entries.append(_Entry(found.key, node))
 
+    def put_store(self, found: Found, probed: Probed, growing: Collection[str]) -> None:
+        """Take a directory that is one node, with the locations of those of its files that grow."""
+        self._entries.append(_Entry(found.key, store_node(found, probed, self._catalog.places, growing)))
+        self._stores.append(found.location)
+
     def put_run(self, found: Found, write: Write) -> None:
         """Take the files of a run, which know how they are written."""
         self._entries.append(_Entry(found.key, NewNode(found.key[-1], "array"), write=write))
@@ -78,7 +86,8 @@ class Recorder:
         with self._catalog.database.transaction() as tx:
             outcomes = self._write(tx, entries)
             self._write_rested(tx)
-        self._rested = []
+            mark_stores(tx, self._stores)
+        self._rested, self._stores = [], []
         return outcomes.count("added"), len(outcomes) - outcomes.count("added")
 
     def _is_new(self, entry: _Entry) -> bool:

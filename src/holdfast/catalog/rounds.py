@@ -239,7 +239,7 @@ class Round:
     def _take(self, found: Found, probed: Probed) -> None:
         """Prepare the node of a file; one that vanished meanwhile is passed over."""
         if probed.failure is not None:
-            if probed.failure.code == "missing-file" and not found.path.exists():
+            if probed.failure.code == "missing-file" and not found.probed.exists():
                 step = self._sequences.take(found, None)
                 if step is None:
                     self._order.drop(found.location)
@@ -253,12 +253,29 @@ class Round:
         if is_written:
             probed.digest = None
         is_growing = is_written or (probed.state is not None and is_recent(probed.state))
+        if found.entry:
+            self._order.put(
+                found.location, partial(self._recorder.put_store, found, probed, self._growing(found))
+            )
+            return
         step = self._sequences.take(found, probed, is_growing=is_growing)
         if step is not None:
             self._go_on(step)
             return
         put = partial(self._recorder.put_file, found, probed, is_growing=is_growing)
         self._order.put(found.location, put)
+
+    def _growing(self, found: Found) -> frozenset[str]:
+        """Return the locations of those files of a directory that may still be written."""
+        if self._written is None:
+            self._written = written_files()
+        device = _device(found.path)
+        return frozenset(
+            each.location
+            for each in found.members
+            if each.state is not None
+            and (is_recent(each.state) or (device, each.state.inode) in self._written)
+        )
 
     def _go_on(self, step: Step) -> None:
         """Look into more files of a run, or take it to be recorded."""
@@ -286,8 +303,8 @@ class Round:
                 yield self._job(*self._waiting.popleft())
 
     def _job(self, found: Found, is_outline: bool = False) -> Job:
-        self._looked[str(found.path)] = found
-        return Job(found.path, is_hashed=self._options.digest == "now", is_outline=is_outline)
+        self._looked[str(found.probed)] = found
+        return Job(found.probed, is_hashed=self._options.digest == "now", is_outline=is_outline)
 
     def _scan_ahead(self) -> None:
         if self._is_scanned or len(self._waiting) > _MAX_WAITING:
@@ -310,6 +327,9 @@ class Round:
         if found.companion_of:
             self._see_companion(found, known)
             return
+        if found.entry:
+            self._see_store(found, known)
+            return
         if found.is_directory:
             self.summary.directories += 1
             self._failures.clear(found.location)
@@ -328,6 +348,25 @@ class Round:
                 self._changed.append(known[0])
         else:
             self.summary.unchanged += 1
+
+    def _see_store(self, found: Found, known: Known | None) -> None:
+        """Look into a directory that is one node when any file in it is new, changed or gone."""
+        self.summary.files += 1
+        is_same = known is not None and known[1] is not None
+        for member in found.members:
+            self._vanished.seen(member.location)
+            recorded = self._known.get(member.location)
+            if member.error:
+                self.summary.errors.append((str(member.path), member.error))
+            elif recorded is None or not self._is_unchanged(member, recorded):
+                is_same = False
+        if self._options.prune and self._vanished.is_any_below(found.location):
+            is_same = False
+        if is_same:
+            self.summary.unchanged += 1
+            return
+        self._waiting.append((found, False))
+        self._order.expect(found.location)
 
     def _see_run(self, found: Found) -> None:
         """Find out which files of a run are to be looked into."""
@@ -395,7 +434,7 @@ class Round:
 def _known(catalog: Catalog, found: Sequence[Found] | None) -> dict[str, Known]:
     """Return what is recorded of all files, or of those that are looked at."""
     assets = catalog.database.assets
-    if found is None or any(each.frames for each in found):
+    if found is None or any(each.frames or each.entry for each in found):
         return assets.facts()
     rows = [assets.by_location(each.location) for each in found]
     return {row.location: (row.id, row.size, row.mtime_ns, row.state) for row in rows}

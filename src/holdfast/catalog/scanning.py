@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holdfast.catalog.listing import is_listed
 from holdfast.catalog.places import Places
+from holdfast.formats.registry import entry_names
 from holdfast.formats.sealed import is_log_name
 from holdfast.formats.source import FileState
 
@@ -47,6 +48,10 @@ class Found:
         Location of the master file that names this one by what both are called; mostly empty.
     frames : tuple of Found
         The files of a numbered run, in order, for which this entry stands; mostly empty.
+    entry : str
+        Name of the file by which a directory is one node, which it is described and opened by; mostly empty.
+    members : tuple of Found
+        Every file in such a directory.
     """
 
     path: Path
@@ -58,6 +63,13 @@ class Found:
     companion_of: str = ""
     member_of: str = ""
     frames: tuple[Found, ...] = ()
+    entry: str = ""
+    members: tuple[Found, ...] = ()
+
+    @property
+    def probed(self) -> Path:
+        """The file that is looked into: itself, or that by which a directory is one node."""
+        return self.path / self.entry if self.entry else self.path
 
 
 Group = Callable[[list[Found]], list[Found]]
@@ -84,6 +96,8 @@ def scan(places: Places, group: Group = list) -> Iterator[Found]:
 
     Notes
     -----
+    A directory that is one node is yielded once, with all files in it, and nothing below it.
+
     Reserved names, files on their way, pipes, sockets and devices are left
     out. Links that stay inside are followed, links that lead outside are yielded with an error. A directory
     that vanishes meanwhile is passed over.
@@ -95,10 +109,23 @@ def scan(places: Places, group: Group = list) -> Iterator[Found]:
     waiting = [_Level(top)]
     while waiting:
         level = waiting.pop()
+        if level.found.entry:
+            yield replace(level.found, members=tuple(_members(level, places)))
+            continue
         above = level.above | {os.path.realpath(level.found.path)}
         found = [each for each in _entries(level.found, places) if not _is_above(each, above)]
-        yield from group(found)
+        yield from group([each for each in found if not each.entry])
         waiting.extend(_Level(each, above) for each in reversed(found) if each.is_directory)
+
+
+def _members(level: _Level, places: Places) -> Iterator[Found]:
+    """Yield every file below a directory that is one node."""
+    above = level.above | {os.path.realpath(level.found.path)}
+    for each in _entries(level.found, places, is_inside=True):
+        if not each.is_directory:
+            yield each
+        elif not _is_above(each, above):
+            yield from _members(_Level(each, above), places)
 
 
 def _is_above(found: Found, above: frozenset[str]) -> bool:
@@ -113,7 +140,11 @@ def look(places: Places, location: str) -> Found | None:
     key = places.key(location)
     if state is None or not key or not places.allows(path):
         return None
-    return Found(path, location, key, path.is_dir(), state)
+    found = Found(path, location, key, path.is_dir(), state)
+    found.entry = _entry(path) if found.is_directory else ""
+    if found.entry:
+        found.members = tuple(_members(_Level(found), places))
+    return found
 
 
 def look_around(places: Places, location: str, group: Group) -> list[Found]:
@@ -125,8 +156,8 @@ def look_around(places: Places, location: str, group: Group) -> list[Found]:
     return group(_entries(Found(path.parent, above, key[:-1], is_directory=True, state=None), places))
 
 
-def _entries(directory: Found, places: Places) -> list[Found]:
-    """List a directory by name; what vanished meanwhile is left out."""
+def _entries(directory: Found, places: Places, *, is_inside: bool = False) -> list[Found]:
+    """List a directory by name, or one inside a node; what vanished meanwhile is left out."""
     if directory.error:
         return []
     try:
@@ -137,8 +168,21 @@ def _entries(directory: Found, places: Places) -> list[Found]:
     except OSError:
         return []
     names = {entry.name for entry in listed}
-    found = [_found(entry, directory, places) for entry in listed if not _is_ours(entry.name, names)]
+    if is_inside:
+        return [each for each in (_found(entry, directory, places) for entry in listed) if each is not None]
+    # What describes the top as one node is none itself: the top is the catalog.
+    left_out = () if directory.key else entry_names()
+    found = [
+        _found(entry, directory, places)
+        for entry in listed
+        if not _is_ours(entry.name, names) and entry.name not in left_out
+    ]
     return [_marked(each, names) for each in found if each is not None]
+
+
+def _entry(path: Path) -> str:
+    """Return the name of the file by which a directory is one node; empty for all others."""
+    return next((name for name in entry_names() if (path / name).is_file()), "")
 
 
 def _is_ours(name: str, names: set[str]) -> bool:
@@ -150,9 +194,12 @@ def _is_ours(name: str, names: set[str]) -> bool:
 
 
 def _marked(found: Found, names: set[str]) -> Found:
-    """Mark the log of a sealed file as a part of that file."""
+    """Mark the log of a sealed file as a part of that file, and a directory that is one node as such."""
+    if found.is_directory:
+        found.entry = "" if found.error else _entry(found.path)
+        return found
     base = is_log_name(found.path.name)
-    if base in names and not found.is_directory:
+    if base in names:
         found.companion_of = found.location[: len(found.location) - len(found.path.name)] + str(base)
     return found
 

@@ -30,6 +30,7 @@ from holdfast.database import (
     locate,
 )
 from holdfast.errors import HoldfastError, InvalidInputError, NotFoundError
+from holdfast.formats.registry import get_format
 from holdfast.formats.source import Source
 from holdfast.formats.structures import TableStructure
 from holdfast.hashing import BlockDigests
@@ -174,7 +175,18 @@ class Catalog:
         if row.family == "array" and self.database.frames.is_sequence(row.id):
             return []
         sources = self.database.nodes.sources([row.id]).get(row.id, [])
-        return [asset for source in sources for asset in source.assets if _may_grow(asset)]
+        return [
+            file
+            for source in sources
+            for asset in source.assets
+            if _may_grow(asset)
+            for file in (self._layout(source, asset) if asset.is_directory else [asset])
+        ]
+
+    def _layout(self, source: SourceRow, directory: AssetRow) -> list[AssetRow]:
+        """Return the files of a directory that say what shape an array in it has."""
+        names = get_format(source.mimetype or "").layout_files(json.loads(source.parameters))
+        return self._files.members(directory, names)
 
     def are_as_recorded(self, assets: Iterable[AssetRow]) -> bool:
         """Tell whether files have the sizes and times that were recorded."""
@@ -383,7 +395,7 @@ class Catalog:
 
     def _now(self, asset: AssetRow) -> AssetRow:
         """Say of a file that is being written what it is now; its digest, if it changed, is not known yet."""
-        if asset.state != "growing":
+        if asset.state != "growing" or asset.is_directory:
             return asset
         try:
             status = self.places.path(asset.location).stat()

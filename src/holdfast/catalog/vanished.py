@@ -42,6 +42,10 @@ class Vanished:
         """Say that something lies there."""
         self._unseen.discard(location)
 
+    def is_any_below(self, location: str) -> bool:
+        """Whether something below a location was not seen."""
+        return any(each.startswith(f"{location}/") for each in self._unseen)
+
     def among(self, locations: Iterable[str]) -> list[str]:
         """Return those of some locations that were not seen."""
         return [location for location in locations if location in self._unseen]

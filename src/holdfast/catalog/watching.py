@@ -158,7 +158,15 @@ class Keeper:
         ]
         at = catalog.database.frames.places(asset.id for asset in assets)
         frames = {asset.location for asset in assets if asset.id in at and at[asset.id].num >= 0}
-        found = [look(catalog.places, asset.location) for asset in assets if asset.location not in frames]
+        places = catalog.places
+        stores = [each.location for each in catalog.database.assets.each("growing") if each.is_directory]
+        single = [
+            asset.location
+            for asset in assets
+            if asset.location not in frames
+            and not any(asset.location.startswith(f"{each}/") for each in stores)
+        ]
+        found = [look(places, location) for location in (*single, *stores)]
         return [*(each for each in found if each is not None), *self._runs_with(frames)]
 
     def _runs_with(self, frames: set[str]) -> Iterator[Found]:

@@ -10,6 +10,7 @@ It reads and writes no files of users, and knows no face.
 1
 """
 
+from holdfast.database.assets import MEMBER
 from holdfast.database.backup import backup, upgrade
 from holdfast.database.catalog import ROOT, Database, Transaction
 from holdfast.database.connection import Schema, SqliteFile
@@ -52,6 +53,7 @@ __all__ = [
     "upgrade",
     "search",
     "FRAMES",
+    "MEMBER",
     "Place",
     "SequenceRow",
     "AssetRow",

@@ -169,6 +169,14 @@ class AssetWriter:
         rows = [(_checked(state), asset) for asset in assets]
         self._connection.executemany("UPDATE assets SET state = ? WHERE id = ?", rows)
 
+    def reopen(self, locations: Sequence[str]) -> None:
+        """Forget what is known of directories as a whole; what is known of the files in them stays."""
+        self._connection.execute(
+            "UPDATE assets SET state = 'pending', digest = NULL WHERE is_directory = 1 "
+            "AND location IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(locations), ensure_ascii=False),),
+        )
+
     def remove_unused(self) -> int:
         """Forget the assets that are behind no node any more; return how many."""
         unused = "NOT EXISTS (SELECT 1 FROM data_source_assets l WHERE l.asset = assets.id)"

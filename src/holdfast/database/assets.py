@@ -14,7 +14,10 @@ from holdfast.database.paging import is_id
 from holdfast.database.records import AssetRow, AssetState
 from holdfast.errors import NotFoundError
 
-__all__ = ["ASSET_COLUMNS", "Assets", "asset_row"]
+__all__ = ["ASSET_COLUMNS", "MEMBER", "Assets", "asset_row"]
+
+MEMBER = "member"
+"""The parameter of the files in a directory that is one node; they may be many, so sources leave them out."""
 
 ASSET_COLUMNS = "a.id, a.location, a.is_directory, a.size, a.mtime_ns, a.state, a.digest, a.digests"
 """The columns of an `AssetRow`, of ``assets a``, before parameter and number."""
@@ -68,13 +71,13 @@ class Assets:
         return asset_row(row)
 
     def of_node(self, node: int) -> list[AssetRow]:
-        """Return the assets of all data sources of a node."""
+        """Return the assets of all data sources of a node, but not the files in a directory that is one."""
         with self._file.lease() as connection:
             rows = connection.execute(
                 f"SELECT {ASSET_COLUMNS}, l.parameter, l.num FROM data_sources d "
                 "JOIN data_source_assets l ON l.data_source = d.id JOIN assets a ON a.id = l.asset "
-                "WHERE d.node = ? ORDER BY d.id, l.parameter, l.num, a.id",
-                (node,),
+                "WHERE d.node = ? AND l.parameter <> ? ORDER BY d.id, l.parameter, l.num, a.id",
+                (node, MEMBER),
             ).fetchall()
         return [asset_row(row) for row in rows]
 
@@ -86,6 +89,12 @@ class Assets:
         )
         with self._file.lease() as connection:
             return is_id(asset) and connection.execute(statement, (asset, node)).fetchone() is not None
+
+    def is_member(self, asset: int) -> bool:
+        """Tell whether a file is one of those in a directory that is one node."""
+        select = "SELECT 1 FROM data_source_assets WHERE asset = ? AND parameter = ? LIMIT 1"
+        with self._file.lease() as connection:
+            return connection.execute(select, (asset, MEMBER)).fetchone() is not None
 
     def nodes(self, asset: int) -> list[int]:
         """Return the ids of the nodes that an asset is behind, ascending."""

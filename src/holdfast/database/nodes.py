@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Hashable, Iterable, Sequence
 
-from holdfast.database.assets import ASSET_COLUMNS, asset_row
+from holdfast.database.assets import ASSET_COLUMNS, MEMBER, asset_row
 from holdfast.database.connection import SqliteFile
 from holdfast.database.facets import Facets, facets
 from holdfast.database.opening import MEMORY
@@ -277,8 +277,9 @@ def _path(connection: sqlite3.Connection, node: int, known: dict[int, tuple[str,
 def _assets(connection: sqlite3.Connection, source: int) -> list[AssetRow]:
     rows = connection.execute(
         f"SELECT {ASSET_COLUMNS}, l.parameter, l.num FROM data_source_assets l "
-        "JOIN assets a ON a.id = l.asset WHERE l.data_source = ? ORDER BY l.parameter, l.num, a.id",
-        (source,),
+        "JOIN assets a ON a.id = l.asset WHERE l.data_source = ? AND l.parameter <> ? "
+        "ORDER BY l.parameter, l.num, a.id",
+        (source, MEMBER),
     )
     return [asset_row(row) for row in rows]
 

@@ -303,6 +303,9 @@ class Format(ABC):
         The first one is recorded; the others are understood.
     suffixes : tuple of str
         Lower-case, with the dot.
+    entries : tuple of str
+        Names of files by which a directory is one node of this format; it is described and opened by the
+        first of them that is there. Empty for formats of single files.
     is_frame : bool
         Whether numbered files of this format may be the frames of one array.
     """
@@ -310,6 +313,7 @@ class Format(ABC):
     name: ClassVar[str]
     media_types: ClassVar[tuple[str, ...]]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    entries: ClassVar[tuple[str, ...]] = ()
     is_frame: ClassVar[bool] = False
 
     @abstractmethod
@@ -349,6 +353,10 @@ class Format(ABC):
     def change_token(self, path: Path) -> Hashable:
         """Return what differs when the content of a file changed in another file beside it; None if never."""
         return None
+
+    def layout_files(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the files, relative to a directory of this format, that say what shape an array has."""
+        return self.entries
 
     def write(self, path: PathLike, value: Any, metadata: Mapping[str, Any] | None = None) -> None:
         """Write a new file in one step.

@@ -22,6 +22,7 @@ __all__ = [
     "SEQUENCE_TYPE",
     "all_formats",
     "detect",
+    "entry_names",
     "frame_formats",
     "get_format",
     "is_built_in",
@@ -39,6 +40,7 @@ _BUILT_IN = (
     "holdfast.formats.hdf5:HDF5",
     "holdfast.formats.netcdf:NETCDF",
     "holdfast.formats.fits:FITS",
+    "holdfast.formats.zarr:ZARR",
     "holdfast.formats.npy:NPY",
     "holdfast.formats.npz:NPZ",
     "holdfast.formats.parquet:PARQUET",
@@ -117,6 +119,12 @@ def get_format(media_type: str) -> Format:
 def frame_formats() -> dict[str, str]:
     """Return by suffix the names of the formats whose numbered files may be the frames of one array."""
     return {suffix: form.name for form in all_formats() if form.is_frame for suffix in form.suffixes}
+
+
+@cache
+def entry_names() -> tuple[str, ...]:
+    """Return the names of the files by which a directory is one node, of all formats, in order."""
+    return tuple(name for form in all_formats() for name in form.entries)
 
 
 def is_built_in(form: Format) -> bool:

@@ -18,7 +18,16 @@ from typing import Any
 
 from holdfast.errors import InvalidInputError, OutOfRangeError
 
-__all__ = ["Axis", "Index", "Selection", "block_index", "format_slice", "parse_slice", "slabs"]
+__all__ = [
+    "Axis",
+    "Index",
+    "Selection",
+    "block_index",
+    "chunked_slabs",
+    "format_slice",
+    "parse_slice",
+    "slabs",
+]
 
 Index = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
 
@@ -264,6 +273,35 @@ def slabs(selection: Selection, itemsize: int, limit_bytes: int = 8 << 20) -> It
             split = [selection.axes[n].part(at, 1) for n, at in enumerate(outer)]
             split.append(selection.axes[axis - 1].part(first, count))
             yield Selection((*split, *selection.axes[axis:]), selection.source)
+
+
+def chunked_slabs(
+    selection: Selection, itemsize: int, chunks: Sequence[int] | None, limit_bytes: int = 8 << 20
+) -> Iterator[Selection]:
+    """Cut a selection as `slabs` does, but along whole rows of chunks, so that none is decoded twice.
+
+    Parameters
+    ----------
+    selection : Selection
+        What to take.
+    itemsize : int
+        Size of an element in bytes.
+    chunks : sequence of int, optional
+        Shape of a chunk; None when the array has none.
+    limit_bytes : int
+        Size of a piece in bytes; a row of chunks may be eight times as large.
+    """
+    row = itemsize * selection.size // max(selection.kept_shape[0], 1) if selection.axes else 0
+    if not chunks or not row or selection.axes[0].step != 1 or row * chunks[0] > 8 * limit_bytes:
+        yield from slabs(selection, itemsize, limit_bytes)
+        return
+    first, rest = selection.axes[0], selection.axes[1:]
+    rows = max(limit_bytes // row // chunks[0], 1) * chunks[0]
+    at = first.start
+    while at < first.start + first.count:
+        stop = min((at // rows + 1) * rows, first.start + first.count)
+        yield Selection((Axis(at, 1, stop - at, first.dropped), *rest), selection.source)
+        at = stop
 
 
 def block_index(chunks: Sequence[Sequence[int]], block: Sequence[int]) -> tuple[slice, ...]:

@@ -38,7 +38,7 @@ from holdfast.errors import (
 from holdfast.hashing import BLOCK_BYTES, BlockDigests
 from holdfast.types import PathLike
 
-__all__ = ["HEAD_BYTES", "Extent", "FileState", "Source", "SourceStream"]
+__all__ = ["HEAD_BYTES", "Extent", "FileState", "FindDigests", "Source", "SourceStream"]
 
 HEAD_BYTES = 4096
 """How much of a file's start is looked at to recognise its format."""
@@ -90,6 +90,7 @@ class Extent:
 
 
 FindDigests = Callable[[Path], BlockDigests | None]
+"""What answers with the recorded digests of a path, None where it has none."""
 
 
 class Source:
@@ -245,9 +246,20 @@ class Source:
                 raise ChangedError(f"{self.name} ends at byte {offset + done}, before the data read from it")
             done += count
 
-    def related(self, path: Path) -> Source:
+    def related(self, path: Path, name: str = "") -> Source:
         """Open a file that this one names, under the same rules."""
-        return Source(path, roots=self.roots, find_digests=self._find_digests, name=path.name)
+        return Source(path, roots=self.roots, find_digests=self._find_digests, name=name or path.name)
+
+    def require(self, path: Path) -> None:
+        """Refuse that a file is absent which is on record; one that never was may be.
+
+        Raises
+        ------
+        MissingFileError
+            It was there.
+        """
+        if self._find_digests is not None:
+            self._find_digests(path)
 
     @contextmanager
     def closed_on_failure(self) -> Iterator[None]:

@@ -31,7 +31,16 @@ from holdfast.formats.structures import ArrayStructure, TableStructure
 from holdfast.formats.tables import Table
 from holdfast.hashing import BlockDigests, hash_blocks
 
-__all__ = ["FormatTests", "Sample", "block_digests", "describe", "indexes", "nodes", "open_descriptors"]
+__all__ = [
+    "FormatTests",
+    "Sample",
+    "block_digests",
+    "compare",
+    "describe",
+    "indexes",
+    "nodes",
+    "open_descriptors",
+]
 
 INDEXES = [..., 0, -1, slice(None, None, -1), slice(1, None, 2), slice(5, 1, -2), slice(0, 0)]
 
@@ -156,7 +165,7 @@ class FormatTests:
             path = tmp_path / f"cut{size}{sample.path.suffix}"
             path.write_bytes(whole[:size])
             try:
-                _read_all(sample, path, compare=not sample.is_text)
+                _read_all(sample, path, is_same=not sample.is_text)
             except (UnreadableError, ChangedError):
                 continue
             assert size or sample.takes_anything, "an empty file was read as a whole one"
@@ -201,7 +210,7 @@ class FormatTests:
     def test_many_threads_read_one_open_file(self, sample: Sample) -> None:
         def read(opened: OpenFile) -> None:
             for _ in range(5):
-                _compare(sample, opened)
+                compare(sample, opened)
 
         if sample.is_opened:
             with sample.format.open(Source(sample.path)) as opened, ThreadPoolExecutor(4) as pool:
@@ -271,7 +280,7 @@ def _table_readers(sample: Sample) -> Iterator[tuple[TableReader, Table]]:
 
 
 def _read_all(
-    sample: Sample, path: Path, digests: BlockDigests | None = None, *, compare: bool = True
+    sample: Sample, path: Path, digests: BlockDigests | None = None, *, is_same: bool = True
 ) -> None:
     """Describe, open, read and compare everything of a file that should be the sample."""
     with Source(path, digests=digests) as source:
@@ -280,21 +289,22 @@ def _read_all(
             continue
     if sample.is_opened:
         with sample.format.open(Source(path, digests=digests)) as opened:
-            _compare(sample, opened, compare=compare)
+            compare(sample, opened, is_same=is_same)
 
 
-def _compare(sample: Sample, opened: OpenFile, *, compare: bool = True) -> None:
+def compare(sample: Sample, opened: OpenFile, *, is_same: bool = True) -> None:
+    """Read everything of an open file; where `is_same` it must be what the sample says."""
     for parameters, array in sample.arrays:
         found = opened.array(parameters).read()
-        if compare:
+        if is_same:
             _same(found, array)
     for parameters, table in sample.tables:
-        assert opened.table(parameters).read() == table or not compare
+        assert opened.table(parameters).read() == table or not is_same
     for parameters, dense in sample.sparse:
-        assert np.array_equal(opened.sparse(parameters).read().to_dense(), dense) or not compare
+        assert np.array_equal(opened.sparse(parameters).read().to_dense(), dense) or not is_same
     for parameters, buffers in sample.awkward:
         read = opened.awkward(parameters).buffers()
-        assert {name: buffer.tobytes() for name, buffer in read.items()} == buffers or not compare
+        assert {name: buffer.tobytes() for name, buffer in read.items()} == buffers or not is_same
 
 
 def _same(found: np.ndarray, expected: np.ndarray) -> None:

@@ -22,12 +22,11 @@ from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
 from holdfast.formats.hdf5.sources import check_sources
 from holdfast.formats.hdf5.types import convert, fitting, has_objects, plain
 from holdfast.formats.rawarray import RawArray, Segment
-from holdfast.formats.slicing import Axis, Index, Selection, slabs
+from holdfast.formats.slicing import Axis, Index, Selection, chunked_slabs, slabs
 from holdfast.formats.structures import ArrayStructure
 
 __all__ = ["Hdf5Array", "open_array", "read_one", "structure_of"]
 
-_MAX_ROW_BYTES = 64 << 20
 _MAX_MEASURED = 1 << 24
 # Below this, h5py's quick way with a copy beats its direct one.
 _DIRECT_BYTES = 64 << 10
@@ -201,19 +200,7 @@ class Hdf5Array(ArrayReader):
         out[...] = convert(raw, self.structure.dtype)[(*flips, *inner)]
 
     def _parts(self, selection: Selection) -> Iterator[Selection]:
-        """Cut along whole rows of chunks, so that none is decoded twice; else by size alone."""
-        itemsize, chunks = self.structure.dtype.itemsize, self._dataset.chunks
-        row = itemsize * selection.size // max(selection.kept_shape[0], 1) if selection.axes else 0
-        if not chunks or not row or selection.axes[0].step != 1 or row * chunks[0] > _MAX_ROW_BYTES:
-            yield from slabs(selection, itemsize, SLAB_BYTES)
-            return
-        first, rest = selection.axes[0], selection.axes[1:]
-        rows = max(SLAB_BYTES // row // chunks[0], 1) * chunks[0]
-        at = first.start
-        while at < first.start + first.count:
-            stop = min((at // rows + 1) * rows, first.start + first.count)
-            yield Selection((Axis(at, 1, stop - at, first.dropped), *rest), selection.source)
-            at = stop
+        return chunked_slabs(selection, self.structure.dtype.itemsize, self._dataset.chunks, SLAB_BYTES)
 
     def _check(self, selection: Selection) -> None:
         """Refuse before reading what HDF5 would answer with fill values or an obscure error."""
