@@ -93,6 +93,7 @@ class Files:
         trusted = self.trusted(asset, path, _state(path))
 
         def find(other: Path) -> BlockDigests | None:
+            """Answer with the digests of another file; with this one's only if it is trusted."""
             return None if other == path and not is_trusted else self._digests_of(other)
 
         return Source(
