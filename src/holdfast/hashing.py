@@ -36,6 +36,7 @@ __all__ = [
     "hash_all",
     "hash_blocks",
     "hash_bytes",
+    "hash_listing",
     "hash_file",
     "hash_stream",
 ]
@@ -303,6 +304,28 @@ def hash_bytes(data: Buffer, algorithm: str = "blake3") -> Digest:
     hasher = MultiHasher([algorithm])
     hasher.update(data)
     return hasher.digests()[algorithm]
+
+
+def hash_listing(files: Iterable[tuple[str, str]]) -> Digest:
+    r"""Return the digest of a directory: that of the list which ``b3sum`` prints of its files, sorted by name.
+
+    Parameters
+    ----------
+    files : iterable of (str, str)
+        Names relative to the directory, and their blake3 digests.
+
+    Returns
+    -------
+    Digest
+        The same for any order of the files.
+
+    Examples
+    --------
+    >>> hash_listing([("a/b", "blake3:" + 64 * "0")]) == hash_bytes(64 * b"0" + b"  a/b\n")
+    True
+    """
+    lines = sorted((name.encode(), digest.partition(":")[2]) for name, digest in files)
+    return hash_bytes(b"".join(digest.encode() + b"  " + name + b"\n" for name, digest in lines))
 
 
 def hash_all(data: Buffer, algorithms: Iterable[str]) -> dict[str, Digest]:

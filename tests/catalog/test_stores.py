@@ -10,11 +10,10 @@ import pytest
 
 from holdfast.catalog.checking import check
 from holdfast.catalog.indexing import index
-from holdfast.catalog.stores import hash_listing
 from holdfast.catalog.tree import Catalog
 from holdfast.database import MEMBER
 from holdfast.errors import ChangedError, HashError, MissingFileError
-from holdfast.hashing import hash_file
+from holdfast.hashing import hash_file, hash_listing
 
 zarr = pytest.importorskip("zarr")
 

@@ -237,10 +237,10 @@ class Files:
 
     def members(self, asset: AssetRow, names: Iterable[str]) -> list[AssetRow]:
         """Return what is recorded of some files in a directory that is one node; others are left out."""
-        found = []
+        found, prefix = [], "" if asset.location == "." else f"{asset.location}/"
         for name in names:
             try:
-                found.append(self._database.assets.by_location(f"{asset.location}/{name}"))
+                found.append(self._database.assets.by_location(prefix + name))
             except NotFoundError:
                 continue
         return found

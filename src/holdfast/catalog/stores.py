@@ -1,9 +1,6 @@
 """Directories that are one node: their files as assets, and what is known of them all.
 
 Owns how such a directory is recorded and when it counts as verified; looks into none.
-
->>> hash_listing([("b", "blake3:" + 64 * "1"), ("a", "blake3:" + 64 * "0")]).algorithm
-'blake3'
 """
 
 from __future__ import annotations
@@ -17,9 +14,9 @@ from holdfast.catalog.places import Places
 from holdfast.catalog.scanning import Found
 from holdfast.database import MEMBER, AssetRow, AssetState, Database, NewAsset, NewNode, Transaction
 from holdfast.formats.probe import Probed
-from holdfast.hashing import Digest, hash_bytes
+from holdfast.hashing import hash_listing
 
-__all__ = ["hash_listing", "mark_stores", "settle_stores", "store_node"]
+__all__ = ["mark_stores", "settle_stores", "store_node"]
 
 
 def store_node(found: Found, probed: Probed, places: Places, growing: Collection[str]) -> NewNode:
@@ -108,15 +105,3 @@ def _settle(
         mtime_ns=max((each.mtime_ns or 0 for each in members), default=0),
         digest=str(hash_listing(known)),
     )
-
-
-def hash_listing(files: Iterable[tuple[str, str]]) -> Digest:
-    """Return the digest of a directory: that of the list which ``b3sum`` prints of its files, sorted by name.
-
-    Parameters
-    ----------
-    files : iterable of (str, str)
-        Names relative to the directory, and digests.
-    """
-    lines = sorted((name.encode(), digest.partition(":")[2]) for name, digest in files)
-    return hash_bytes(b"".join(digest.encode() + b"  " + name + b"\n" for name, digest in lines))

@@ -384,6 +384,11 @@ class Catalog:
         """Return every file below a directory, sorted by name; what leads outside is left out."""
         return manifest(self.database, self.places, asset)
 
+    def member(self, directory: AssetRow, parts: Sequence[str]) -> AssetRow | None:
+        """Return what is recorded of a file below a directory; None where nothing is."""
+        found = self._files.members(directory, ["/".join(parts)])
+        return found[0] if found and not found[0].is_directory else None
+
     def children_of(self, asset: AssetRow) -> list[AssetRow]:
         """Return the files and directories one level below a directory, sorted by name."""
         return children_of(self.database, self.places, asset)

@@ -55,7 +55,23 @@ def test_a_file_under_another_name_than_its_node_lies_below_the_node():
 
 def test_the_files_of_a_directory_lie_below_the_node():
     made = nodes(z=("array", [asset(1, "z", is_directory=True)]))
-    assert placed(made, lambda path, asset: [("c", "0"), ("zarr.json",)]) == {"z/c/0": 1, "z/zarr.json": 1}
+    inside = [("c", "0"), ("zarr.json",)]
+    listed = placed(made, lambda path, asset: [(each, asset) for each in inside])
+    assert listed == {"z/c/0": 1, "z/zarr.json": 1}
+
+
+def test_the_files_of_a_directory_of_many_nodes_are_listed_once():
+    store = asset(1, "z", is_directory=True)
+    made = nodes(z=("container", [store]), z__a=("array", [store]), z__b=("array", [store]))
+    made["z",]["attributes"]["data_sources"][0]["mimetype"] = "application/x-zarr"
+    asked = []
+
+    def manifest(path, directory):
+        asked.append(path)
+        return [(("a", "c", "0"), directory)]
+
+    assert placed(made, manifest) == {"z/a/c/0": 1}
+    assert asked == [("z",)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -172,17 +172,17 @@ def _fetch_one(
         if asset.link is not None:
             return  # it was absent already
         raise MissingFileError(f"{asset.location!r} is missing at {session.address}; restore it there")
-    inside = manifest(session, path, asset) if asset.is_directory else [()]
+    inside = manifest(session, path, asset) if asset.is_directory else [((), asset)]
     place = (asset.name,) if asset.link is None else linked_place((own,), asset)
-    for parts in inside:
+    for parts, member in inside:
         target = join(directory, parts or place, "name of a file")
         make_directories(target.parent)
-        fetch_asset(session, path, asset, target, relative="/".join(parts))
+        fetch_asset(session, path, member, target, relative="/".join(parts))
         yield target
 
 
-def manifest(session: Session, path: Path, asset: Asset) -> list[Path]:
-    """Return the relative paths of the files in an asset that is a directory.
+def manifest(session: Session, path: Path, asset: Asset) -> list[tuple[Path, Asset]]:
+    """Return the files in an asset that is a directory: relative paths, and what the server says of each.
 
     Raises
     ------
@@ -194,14 +194,30 @@ def manifest(session: Session, path: Path, asset: Asset) -> list[Path]:
     Tiled (0.2.20) says where the files are on its machine; what lies below the directory's own place there
     is taken relative to it.
     """
-    names = session.get("asset/manifest", path, [("id", str(asset.id))]).get("manifest") or []
+    answer = session.get("asset/manifest", path, [("id", str(asset.id))])
+    members = answer.get("members") or {}
     found = []
-    for name in names:
+    for name in answer.get("manifest") or []:
         if not isinstance(name, str):
             raise InvalidInputError(f"the server names the file {name!r}, which is no relative path; refused")
         inside = name.removeprefix(f"{asset.base}/") if asset.base else name
-        found.append(parse_key(inside, "name of a file"))
+        found.append((parse_key(inside, "name of a file"), _member(asset, members.get(name) or {})))
     return found
+
+
+def _member(directory: Asset, item: Mapping[str, Json]) -> Asset:
+    """Return a file in a directory as an asset; it is asked for by the id of the directory."""
+    digest, size, modified = item.get("digest"), item.get("size"), item.get("modified")
+    try:
+        return replace(
+            directory,
+            is_directory=False,
+            size=None if size is None else int(size),
+            digest=None if digest is None else Digest.parse(digest),
+            modified_ns=None if modified is None else int(modified),
+        )
+    except (TypeError, ValueError) as error:
+        raise ServerError(f"the server describes a file as {dict(item)!r}, which cannot be read") from error
 
 
 def fetch_asset(
@@ -223,7 +239,7 @@ def fetch_asset(
     target : Path
         Where to; it appears whole or not at all.
     relative : str, optional
-        The file inside an asset that is a directory.
+        The file inside an asset that is a directory, where `asset` is what `manifest` said of it.
     progress : callable, optional
         Takes the number of bytes that were added.
     durability : {"sync", "group", "os"}
@@ -242,7 +258,7 @@ def fetch_asset(
         When the connection broke more often than it was mended.
     """
     query: Pairs = [("id", str(asset.id)), *([("relative_path", relative)] if relative else [])]
-    is_known = asset.digest is not None and not relative
+    is_known = asset.digest is not None
     return session.connection.fetch_file(
         session.route("asset/bytes", path),
         target,

@@ -106,7 +106,8 @@ def download(
 
 
 def _total(placing: Placing) -> int:
-    return sum({wanted.asset.id: wanted.asset.size or 0 for wanted in placing.files.values()}.values())
+    sizes = {(each.asset.id, each.relative): each.asset.size or 0 for each in placing.files.values()}
+    return sum(sizes.values())
 
 
 class _Counter:

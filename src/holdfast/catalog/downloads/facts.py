@@ -13,7 +13,8 @@ from holdfast.catalog.downloads.selection import Selection
 from holdfast.catalog.downloads.staging import DATA, DATABASE, MARK, Staging
 from holdfast.catalog.downloads.transfer import Arrived
 from holdfast.catalog.runs import SEQUENCES_FACT
-from holdfast.database import FRAMES, ROOT, AssetState, Database, NewAsset, NewNode, NewSource, backup
+from holdfast.database import FRAMES, MEMBER, ROOT, AssetState, Database, NewAsset, NewNode, NewSource, backup
+from holdfast.hashing import hash_listing
 from holdfast.types import Json
 
 __all__ = ["write_facts"]
@@ -123,8 +124,20 @@ def _source(path: Path, source: Json, placing: Placing, arrived: Mapping[Path, A
         source.get("parameters") or {},
         source.get("properties") or {},
         "external",
-        [_asset(path, asset, placing, arrived) for asset in source.get("assets") or []],
+        [each for asset in source.get("assets") or [] for each in _assets(path, asset, placing, arrived)],
     )
+
+
+def _assets(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> list[NewAsset]:
+    """Return an asset, and the files in it if it is a directory that is this node."""
+    own = _asset(path, item, placing, arrived)
+    home = placing.homes[path, Asset.read(item).id]
+    inside = placing.inside.get(home, []) if own.is_directory else []
+    files = [_file("/".join((DATA, *each)), arrived[each], {"parameter": MEMBER}) for each in inside]
+    if files:
+        listing = [("/".join(each[len(home) :]), str(arrived[each].digests.whole)) for each in inside]
+        own = replace(own, digest=str(hash_listing(listing)), state="verified")
+    return [own, *(files if path == home else [])]
 
 
 def _asset(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arrived]) -> NewAsset:
@@ -139,6 +152,10 @@ def _asset(path: Path, item: Json, placing: Placing, arrived: Mapping[Path, Arri
     if facts is None:
         state: AssetState = "missing" if asset.state == "missing" else "verified"
         return NewAsset(location, asset.is_directory, asset.size, asset.modified_ns, state, **role)
+    return _file(location, facts, role)
+
+
+def _file(location: str, facts: Arrived, role: Mapping[str, Json]) -> NewAsset:
     return NewAsset(
         location,
         False,
@@ -181,12 +198,17 @@ def _kept(database: Database, selection: Selection, fresh: Mapping[Path, NewNode
             json.loads(row.metadata),
             json.loads(row.specs),
             json.loads(row.structure) if row.structure else None,
-            [_kept_source(database, source) for source in sources[row.id]],
+            [_kept_source(database, path, source) for source in sources[row.id]],
         )
     return kept
 
 
-def _kept_source(database: Database, source: Json) -> NewSource:
+def _kept_source(database: Database, path: Path, source: Json) -> NewSource:
+    rows = list(source.assets)
+    for directory in [row for row in rows if row.is_directory and row.digest is not None]:
+        if directory.location == "/".join((DATA, *path)):
+            inside = database.assets.each(under=directory.location)
+            rows += [row._replace(parameter=MEMBER) for row in inside if not row.is_directory]
     assets = [
         NewAsset(
             row.location,
@@ -200,7 +222,7 @@ def _kept_source(database: Database, source: Json) -> NewSource:
             row.parameter,
             row.num,
         )
-        for row in source.assets
+        for row in rows
     ]
     structure = json.loads(source.structure) if source.structure else None
     return NewSource(

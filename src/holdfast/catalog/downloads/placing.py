@@ -7,7 +7,7 @@ Every name comes from a server and is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.catalog.client.assets import Asset, linked_place
@@ -21,6 +21,14 @@ __all__ = ["Placing", "Wanted", "place"]
 _WITHOUT_DATA = frozenset({"container", "bytes"})
 
 
+# Media types of containers that are directories with nodes of their own in them.
+_PLAIN = frozenset({None, "", "inode/directory"})
+
+Inside = tuple[Path, Asset]
+Manifest = Callable[[Path, Asset], Sequence[Inside]]
+"""What answers with the files in a directory: names relative to it, and what is said of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One file that a download brings.
@@ -28,7 +36,7 @@ class Wanted:
     Parameters
     ----------
     asset : Asset
-        What the server says of it.
+        What the server says of it; of a file in a directory under the id of the directory.
     node : tuple of str
         A node through which it can be asked for.
     relative : str
@@ -50,6 +58,8 @@ class Placing:
         Paths below ``data/``.
     homes : dict of (path, int) to path
         Where the asset of a node (path, number of the asset) lies below ``data/``.
+    inside : dict of path to list of path
+        The files of each directory that is one node, by the place of the directory.
     absent : list of str
         Files that others refer to and that are missing at the source.
     without_file : list of str
@@ -58,11 +68,12 @@ class Placing:
 
     files: dict[Path, Wanted] = field(default_factory=dict)
     homes: dict[tuple[Path, int], Path] = field(default_factory=dict)
+    inside: dict[Path, list[Path]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     without_file: list[str] = field(default_factory=list)
 
 
-def place(nodes: Mapping[Path, Json], manifest: Callable[[Path, Asset], Sequence[Path]]) -> Placing:
+def place(nodes: Mapping[Path, Json], manifest: Manifest) -> Placing:
     """Decide where all files of a download go.
 
     Parameters
@@ -91,14 +102,16 @@ def place(nodes: Mapping[Path, Json], manifest: Callable[[Path, Asset], Sequence
     for path, item in nodes.items():
         assets = [asset for asset in _assets(item) if asset.link is None]
         for asset in assets:
+            # The files of a directory are listed once, for the first node that it is behind.
+            is_first = asset.id not in owners or not asset.is_directory
             home = owners.setdefault(asset.id, _own_place(path, asset, alone=len(assets) == 1))
-            _put(placing, path, asset, home, _contents(item, path, asset, manifest))
+            _put(placing, path, asset, home, _contents(item, path, asset, manifest) if is_first else ())
     for path, item in nodes.items():
         assets = _assets(item)
         own = next((owners[asset.id] for asset in assets if asset.link is None), None)
         for asset in assets:
             if asset.link is not None:
-                _put(placing, path, asset, linked_place(own or path, asset), [()])
+                _put(placing, path, asset, linked_place(own or path, asset), [((), asset)])
     placing.without_file.extend("/".join(path) for path in nodes if not _has_file(path, nodes))
     _refuse_files_as_directories(placing.files)
     return placing
@@ -129,27 +142,26 @@ def _own_place(path: Path, asset: Asset, *, alone: bool) -> Path:
     return *key, *parse_key(asset.name, "name of a file")
 
 
-def _contents(
-    item: Json, path: Path, asset: Asset, manifest: Callable[[Path, Asset], Sequence[Path]]
-) -> Iterator[Path]:
-    """Give the files of an asset: itself, or those inside; entries of a container are nodes of their own."""
+def _contents(item: Json, path: Path, asset: Asset, manifest: Manifest) -> Iterable[Inside]:
+    """Give the files of an asset: itself, or those inside; what is in a plain directory has its own nodes."""
     if not asset.is_directory:
-        yield ()
-    elif item["attributes"]["structure_family"] != "container":
-        yield from manifest(path, asset)
+        return [((), asset)]
+    is_container = item["attributes"]["structure_family"] == "container"
+    types = {source.get("mimetype") for source in item["attributes"].get("data_sources") or []}
+    return [] if is_container and types <= _PLAIN else manifest(path, asset)
 
 
-def _put(
-    placing: Placing, node: Path, asset: Asset, home: Path, contents: Sequence[Path] | Iterator[Path]
-) -> None:
+def _put(placing: Placing, node: Path, asset: Asset, home: Path, contents: Iterable[Inside]) -> None:
     placing.homes[node, asset.id] = home
     if asset.state == "missing" and asset.link is not None:
         if asset.location not in placing.absent:
             placing.absent.append(asset.location)
         return
-    for inside in contents:
+    for inside, member in contents:
         target = (*home, *inside)
-        before = placing.files.setdefault(target, Wanted(asset, node, "/".join(inside)))
+        before = placing.files.setdefault(target, Wanted(member, node, "/".join(inside)))
+        if asset.is_directory:
+            placing.inside.setdefault(home, []).append(target)
         if before.asset.id != asset.id:
             raise ConflictError(f"two files of the server claim the place {'/'.join(target)!r}")
 

@@ -91,7 +91,7 @@ class Transfer:
 
     def _present(self, path: FilePath, place: Path, wanted: Wanted) -> Arrived | None:
         """Take what an interrupted or an earlier download left, if it is what the source has now."""
-        if wanted.relative or wanted.asset.digest is None:
+        if wanted.asset.digest is None:
             remove(path, missing_ok=True, durability="os")
             return None
         if not path.is_file() and self.earlier is not None:
@@ -125,7 +125,7 @@ class Transfer:
             durability="os",
         )
         replace(incoming, path, durability="os")
-        if asset.modified_ns is not None and not wanted.relative:
+        if asset.modified_ns is not None:
             os.utime(path, ns=(asset.modified_ns, asset.modified_ns))
         return _checked(path, wanted)
 
@@ -202,7 +202,7 @@ def _checked(path: FilePath, wanted: Wanted) -> Arrived:
     with open(path, "rb", buffering=0) as source:
         digests = hash_blocks(source)
         mtime_ns = os.fstat(source.fileno()).st_mtime_ns
-    expected = None if wanted.relative else wanted.asset.digest
+    expected = wanted.asset.digest
     if expected is not None:
         expected.check(digests.whole, f"file {wanted.asset.location!r}")
     return Arrived(digests, mtime_ns, expected is not None)

@@ -143,10 +143,19 @@ class Distinct(Struct):
     specs: list[DistinctValue] | None
 
 
+class Member(Struct):
+    """What is known of a file in a directory; the digest and the time are null where they are not."""
+
+    size: int
+    digest: str | None
+    modified: int | None
+
+
 class Manifest(Struct):
-    """The answer of ``/asset/manifest``: relative paths."""
+    """The answer of ``/asset/manifest``: relative paths, and what is known of each."""
 
     manifest: list[str]
+    members: dict[str, Member]
 
 
 class ListedAsset(Asset):

@@ -65,7 +65,9 @@ class AssetRoutes:
         asset = self._asset_of_node(request, params.id)
         if not asset.is_directory:
             raise InvalidInputError(f"asset {asset.id} is a file; only directories have a manifest")
-        return json_reply({"manifest": [entry.name for entry in self._catalog.manifest(asset)]})
+        entries = self._catalog.manifest(asset)
+        members = {entry.name: _member_json(entry) for entry in entries}
+        return json_reply({"manifest": [entry.name for entry in entries], "members": members})
 
     def asset(self, request: Request) -> Reply:
         """Answer an asset: a file as it is, a directory as a ZIP or as a list of one level."""
@@ -103,6 +105,9 @@ class AssetRoutes:
 
     def _member(self, request: Request, directory: AssetRow, name: str) -> Reply:
         parts = parse_key(name, "relative_path")
+        recorded = self._catalog.member(directory, parts)
+        if recorded is not None:
+            return self._files.file_reply(request, recorded)
         for entry in self._catalog.manifest(directory):
             if entry.name == "/".join(parts):
                 if entry.asset is not None:
@@ -137,3 +142,14 @@ class AssetRoutes:
             for child in self._catalog.children_of(directory)
         ]
         return json_reply({"id": directory.id, "location": public(directory.location), "contents": items})
+
+
+def _member_json(entry: ListedEntry) -> dict[str, int | str | None]:
+    """Say what is known of a file; its digest only while it has the size that was digested."""
+    asset = entry.asset
+    is_known = asset is not None and asset.digest is not None and asset.size == entry.size
+    return {
+        "size": entry.size,
+        "digest": asset.digest if asset is not None and is_known else None,
+        "modified": entry.mtime_ns,
+    }
