@@ -307,7 +307,7 @@ def hash_bytes(data: Buffer, algorithm: str = "blake3") -> Digest:
 
 
 def hash_listing(files: Iterable[tuple[str, str]]) -> Digest:
-    r"""Return the digest of a directory: that of the list which ``b3sum`` prints of its files, sorted by name.
+    r"""Return the digest of a directory: that of what ``b3sum`` prints of its files, sorted by name.
 
     Parameters
     ----------
