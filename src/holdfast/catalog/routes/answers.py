@@ -20,6 +20,7 @@ __all__ = [
     "Entry",
     "ListedAsset",
     "Manifest",
+    "Member",
     "Node",
     "NodePage",
     "PageLinks",
