@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ def test_a_server_that_dies_leaves_nothing_and_another_one_goes_on(large, tmp_pa
         client = from_uri(server.url)
 
         def kill(done, total):
-            if done > total / 3:
+            if done > total * 2 / 3:  # more than all workers together have in hand
                 server.process.kill()
 
         with pytest.raises(BulkError) as caught:
@@ -51,11 +52,12 @@ def test_a_server_that_dies_leaves_nothing_and_another_one_goes_on(large, tmp_pa
         server.process.wait(timeout=20)
     assert caught.value.split(TransportError)[0] is not None
     assert not stuff.exists()
-    told = []
+    told = [0]
     with served(large, "--public") as server:
         report = download(from_uri(server.url), stuff, progress=lambda done, total: told.append(done))
     assert report.checked == len(files_of(large))
-    assert told[0] > 1_000_000  # what arrived before was taken over in one step each
+    # What arrived before is taken over in one step each; what else is done meanwhile may come before it.
+    assert max(after - before for before, after in itertools.pairwise(told)) >= 3_000_000
     assert files_of(stuff / "data") == files_of(large)
     assert check(stuff).ok
 
