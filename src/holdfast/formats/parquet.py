@@ -10,6 +10,7 @@ Apache Parquet, ``parquet.thrift``.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import MissingDependencyError, TooLargeError, UnreadableError
 from holdfast.formats.arrowcolumns import MAX_ROW_BYTES, import_pyarrow, plain_batches, plain_schema
-from holdfast.formats.arrowtables import ArrowTable, arrow_errors, schema_metadata
+from holdfast.formats.arrowtables import MAX_PARTITIONS, ArrowTable, arrow_errors, schema_metadata
 from holdfast.formats.base import Described, Description, Format, OpenFile, TableReader
 from holdfast.formats.parquetpages import PageSizes, sizes
 from holdfast.formats.source import Source, SourceStream
@@ -56,15 +57,17 @@ class ParquetFormat(Format):
         """
         footer = _Footer.of(source)
         stored = footer.metadata
-        facts = {
-            "rows": stored.num_rows,
-            "row_groups": stored.num_row_groups,
-            "format_version": stored.format_version,
-            "created_by": stored.created_by,
-        }
         with arrow_errors(source.name):
+            facts = {
+                "rows": stored.num_rows,
+                "row_groups": stored.num_row_groups,
+                "format_version": stored.format_version,
+                "created_by": stored.created_by,
+            }
             metadata = schema_metadata(footer.stored, facts, stored.metadata or {})
-        structure = ParquetTable(source, footer).structure
+        table = ParquetTable(source, footer)
+        table.check()
+        structure = table.structure
         return Description(Described("", "table", metadata, structure.to_json()), self.media_types[0])
 
     def open(self, source: Source) -> OpenFile:
@@ -160,12 +163,6 @@ def _leaves(metadata: Any, schema: pyarrow.Schema, what: str) -> list[_Leaf]:
     return leaves
 
 
-def _place(came: list[str], names: list[str], position: int) -> int:
-    """Return where a column is among those that came; of a name given twice, both come."""
-    before = names[:position].count(names[position])
-    return [place for place, name in enumerate(came) if name == names[position]][before]
-
-
 def _parts(kind: Any) -> list[Any]:
     """Return the types of the stored columns that a type is spread over."""
     if isinstance(kind, import_pyarrow().BaseExtensionType):
@@ -252,11 +249,32 @@ class ParquetTable(ArrowTable):
             buffer_size=_BUFFER_BYTES,
             pre_buffer=False,
         )
-        names = self._footer.stored.names
-        asked = list(dict.fromkeys(names[position] for position in sorted(positions)))
         size = min(rows, self._rows_at_once(group, found))
-        for batch in opened.iter_batches(size, row_groups=[group], columns=asked, use_threads=False):
-            yield batch.select([_place(batch.schema.names, names, position) for position in positions])
+        # Each column by itself: the library ends the process where those of one batch differ in length.
+        parts = [self._column(opened, group, position, size) for position in positions]
+        for columns in itertools.zip_longest(*parts):
+            if len({None if column is None else len(column) for column in columns}) > 1:
+                raise UnreadableError(f"{self._what} has columns of different lengths in row group {group}")
+            yield import_pyarrow().RecordBatch.from_arrays(list(columns), names=list(map(str, positions)))
+
+    def _column(self, opened: Any, group: int, position: int, rows: int) -> Iterator[Any]:
+        """Yield the arrays of one column; of a name given twice both are read."""
+        names = self._footer.stored.names
+        name = names[position]
+        before = names[:position].count(name)
+        for batch in opened.iter_batches(rows, row_groups=[group], columns=[name], use_threads=False):
+            yield batch.column(
+                [place for place, came in enumerate(batch.schema.names) if came == name][before]
+            )
+
+    def check(self) -> None:
+        """Look at what the footer says of every chunk, some of which ends the process where it is damaged.
+
+        Files are described in worker processes, so that only a worker is lost.
+        """
+        for group in range(min(self._pieces, MAX_PARTITIONS)):
+            for leaf in range(len(self._footer.leaves)):
+                self._statistics(group, leaf)
 
     def _measured(self, group: int, leaf: int) -> PageSizes:
         """Return the sizes of the pages of a chunk; looked at once."""

@@ -174,7 +174,7 @@ def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
 def _seconds(text: str) -> int | None:
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     aware: datetime = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return int(aware.timestamp())
