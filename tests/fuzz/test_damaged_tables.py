@@ -1,11 +1,10 @@
-"""Tables damaged anywhere: the probe workers answer for every file, and what they could describe can be read safely."""
+"""Tables damaged anywhere: probe workers answer for each, and what they could describe is safe to read."""
 
 from __future__ import annotations
 
 import io
 import random
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
