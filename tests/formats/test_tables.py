@@ -129,3 +129,46 @@ def test_table_structures_survive_the_wire():
     assert structure_from_json("container", None) is None
     with pytest.raises(InvalidInputError):
         TableStructure("http://x", ()).schema_message()
+
+
+def arrow_table():
+    pyarrow = pytest.importorskip("pyarrow")
+    return Table.from_arrow(
+        pyarrow.table(
+            {"n": [1, None, 3], "list": [[1], None, []], "s": ["a", "b", None], "big": [2**60, None, 1]}
+        )
+    )
+
+
+def test_arrow_columns_stay_as_they_are_and_become_arrays_when_looked_at():
+    table = arrow_table()
+    np.testing.assert_array_equal(table["n"], [1, np.nan, 3])
+    assert table["list"].tolist() == [[1], None, []]
+    assert table["s"].tolist() == ["a", "b", None]
+    assert table["big"].tolist() == [2**60, None, 1]
+    assert table.to_arrow().equals(arrow_table().to_arrow())
+    assert table.select(["s", "n"])[1:].to_arrow().to_pylist() == [{"s": "b", "n": None}, {"s": None, "n": 3}]
+    assert table.nbytes > 0
+    assert table.structure().columns == ("n", "list", "s", "big")
+
+
+def test_tables_are_joined_as_arrow_or_as_arrays():
+    table = arrow_table()
+    whole = Table.joined([table, table[:0], table[:1]])
+    assert whole.to_arrow().column("list").to_pylist() == [[1], None, [], [1]]
+    mixed = Table.joined([table.select(["n"]), Table({"n": np.array([7.5])})])
+    np.testing.assert_array_equal(mixed["n"], [1, np.nan, 3, 7.5])
+    assert Table.joined([table]) is table
+
+
+def test_long_text_is_not_padded():
+    pyarrow = pytest.importorskip("pyarrow")
+    column = pyarrow.chunked_array([["x" * 1_000_000, *["y"] * 100]])
+    assert Table({"s": column})["s"].dtype == object
+
+
+def test_times_are_text_in_rows_and_in_csv():
+    table = Table({"t": np.array(["2026-11-29T12:00", "NaT"], "M8[m]"), "d": np.array([90, 1], "m8[s]")})
+    assert table.to_rows()[0]["t"] == "2026-11-29T12:00"
+    assert table.to_rows()[1]["t"] is None
+    assert table.to_csv().splitlines()[1].startswith("2026-11-29T12:00,")

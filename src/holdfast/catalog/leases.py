@@ -25,7 +25,7 @@ from holdfast.formats.tables import Table
 
 __all__ = ["ColumnArray", "Lease", "LeasedArray", "LeasedAwkward", "LeasedSparse", "LeasedTable"]
 
-_COLUMN_BYTES = 1 << 30
+_COLUMN_BYTES = 512 << 20
 
 
 class Lease:

@@ -34,7 +34,7 @@ MAX_ROW_BYTES = 1 << 30
 """The largest single row that is spelled out from a dictionary, in bytes."""
 
 _MAX_DEPTH = 32
-_DENSE_BYTES = 64 << 20
+_DENSE_BYTES = 16 << 20
 # A fixed width for each character: text longer than this in all stays an array of str objects.
 _MAX_TEXT_BYTES = 64 << 20
 _LARGEST_EXACT = 1 << 53
@@ -215,7 +215,7 @@ def _unknown(kind: Any, what: str) -> UnreadableError:
 def plain_batches(
     batch: pyarrow.RecordBatch, schema: pyarrow.Schema, what: str
 ) -> Iterator[pyarrow.RecordBatch]:
-    """Check a batch and yield its rows with the types of a plain schema, in pieces of about 64 MiB.
+    """Check a batch and yield its rows with the types of a plain schema, in pieces of about 16 MiB.
 
     Parameters
     ----------
