@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from holdfast.errors import (
     HoldfastError,
     InvalidInputError,
@@ -30,8 +28,8 @@ from holdfast.errors import (
     UnreadableError,
 )
 from holdfast.formats.archives import archive_stream, directory, opened_archive
-from holdfast.formats.arrowcolumns import unique_names
 from holdfast.formats.base import Described, Description, Format, OpenFile, TableReader
+from holdfast.formats.cells import MAX_CELLS, table_of
 from holdfast.formats.metadata import Metadata
 from holdfast.formats.source import Source
 from holdfast.formats.tables import Table
@@ -39,10 +37,6 @@ from holdfast.paths import check_name
 
 __all__ = ["EXCEL", "ExcelFile", "ExcelFormat", "SheetTable"]
 
-MAX_CELLS = 2_000_000
-"""The largest sheet that is read: openpyxl needs 6 µs for a cell."""
-
-_MAX_ROWS = 1 << 20
 _MAX_SHEETS = 1000
 _MAX_SHEET_BYTES = 128 << 20
 _MAX_TEXTS_BYTES = 64 << 20
@@ -51,7 +45,6 @@ _MAX_PART_BYTES = 8 << 20
 _MAX_TAGS = 7 * MAX_CELLS
 _PIECE_BYTES = 1 << 20
 
-_ERRORS = frozenset({"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "#GETTING_DATA"})
 _OLE = b"\xd0\xcf\x11\xe0"
 # What openpyxl and what it stands on raise for damaged files.
 _FAILURES = (
@@ -209,12 +202,11 @@ class _Workbook:
         UnreadableError
             It is damaged or too large.
         """
-        what = f"sheet {name!r} of {self._source.name}"
         with self._opened() as workbook:
             sheet = workbook[name]
             # What a sheet says of its size may be wrong, and would cut it.
             sheet.reset_dimensions()
-            return _table(_rows(sheet.iter_rows(values_only=True), what))
+            return table_of(sheet.iter_rows(values_only=True))
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -280,71 +272,6 @@ def _check_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo, what: str) -> N
                 raise UnreadableError(
                     f"{part.filename[:80]!r} of {what} has over {MAX_CELLS} cells; save it as CSV or Parquet"
                 )
-
-
-# -- cells to columns --------------------------------------------------------------------------------------
-
-
-def _rows(rows: Iterator[Sequence[Any]], what: str) -> list[Sequence[Any]]:
-    """Return the rows from the first to the last that is not empty."""
-    found: list[Sequence[Any]] = []
-    cells = last = 0
-    for number, row in enumerate(rows):
-        is_empty = not any(value is not None for value in row)
-        cells += len(row)
-        if cells > MAX_CELLS or number > _MAX_ROWS:
-            raise UnreadableError(f"{what} has more than {MAX_CELLS} cells; save it as CSV or Parquet")
-        if found or not is_empty:
-            found.append(row)
-            last = last if is_empty else len(found)
-    return found[:last]
-
-
-def _table(rows: list[Sequence[Any]]) -> Table:
-    """Return the columns under the names of the first row; those without name and cells are left out."""
-    if not rows:
-        return Table({})
-    width = max(map(len, rows))
-    if width * len(rows) > MAX_CELLS:
-        raise UnreadableError(f"a sheet of {len(rows)} rows and {width} columns is too large; save it as CSV")
-    columns = []
-    names = []
-    for number in range(width):
-        header, *values = (row[number] if number < len(row) else None for row in rows)
-        if header is not None or any(value is not None for value in values):
-            names.append(f"column {number}" if header is None else str(header).strip() or f"column {number}")
-            columns.append(_column(values))
-    return Table(dict(zip(unique_names(names), columns, strict=True)))
-
-
-def _column(values: list[Any]) -> np.ndarray:
-    """Turn the cells of a column into numbers, truth values, times or text, absent ones as each has it."""
-    kinds = {_kind(value) for value in values} - {None}
-    has_gaps = any(_kind(value) is None for value in values)
-    if kinds <= {int, float}:
-        return _numbers(values, is_whole=kinds == {int} and not has_gaps)
-    if kinds == {bool} and not has_gaps:
-        return np.array(values, np.bool_)
-    if kinds == {dt.datetime}:
-        return np.array([value if _kind(value) else None for value in values], "M8[us]")
-    if kinds == {dt.timedelta}:
-        return np.array([value if _kind(value) else None for value in values], "m8[us]")
-    texts = [None if value is None else str(value) for value in values]
-    return np.array(texts, object if None in texts else np.str_)
-
-
-def _kind(value: Any) -> type | None:
-    """Return the type of a cell; None where there is no value, or only the error of a formula."""
-    return None if value is None or value in _ERRORS else type(value)
-
-
-def _numbers(values: list[Any], *, is_whole: bool) -> np.ndarray:
-    if is_whole:
-        try:
-            return np.array(values, np.int64)
-        except OverflowError:
-            pass
-    return np.array([np.nan if _kind(value) is None else float(value) for value in values], np.float64)
 
 
 EXCEL = ExcelFormat()

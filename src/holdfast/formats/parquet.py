@@ -11,15 +11,14 @@ Apache Parquet, ``parquet.thrift``.
 from __future__ import annotations
 
 import itertools
-import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import MissingDependencyError, TooLargeError, UnreadableError
-from holdfast.formats.arrowcolumns import MAX_ROW_BYTES, import_pyarrow, plain_batches, plain_schema
+from holdfast.errors import TooLargeError, UnreadableError
+from holdfast.formats.arrowcolumns import MAX_ROW_BYTES, import_pyarrow, plain_batches
 from holdfast.formats.arrowtables import MAX_PARTITIONS, ArrowTable, arrow_errors, schema_metadata
 from holdfast.formats.base import Described, Description, Format, OpenFile, TableReader
+from holdfast.formats.parquetfooter import Footer, import_parquet
 from holdfast.formats.parquetpages import PageSizes, sizes
 from holdfast.formats.source import Source, SourceStream
 
@@ -28,12 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PARQUET", "ParquetFile", "ParquetFormat", "ParquetTable"]
 
-_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
-_MAX_FOOTER_BYTES = 64 << 20
+_MAGICS = (b"PAR1", b"PARE")
 _BUFFER_BYTES = 1 << 20
 _BATCH_BYTES = 256 << 20
-# Bytes of an element as it is decoded.
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+_MAX_SIZES = 10_000
 
 
 class ParquetFormat(Format):
@@ -45,7 +42,7 @@ class ParquetFormat(Format):
 
     def sniff(self, head: bytes, source: Source) -> bool:
         """Tell by the magic bytes."""
-        return head.startswith((_MAGIC, _ENCRYPTED))
+        return head.startswith(_MAGICS)
 
     def describe(self, source: Source) -> Description:
         """Return columns, row groups and what the file says of itself.
@@ -55,7 +52,7 @@ class ParquetFormat(Format):
         UnreadableError
             No Parquet file, a damaged or encrypted one, or one of a type that is not read.
         """
-        footer = _Footer.of(source)
+        footer = Footer.of(source)
         stored = footer.metadata
         with arrow_errors(source.name):
             facts = {
@@ -81,7 +78,7 @@ class ParquetFile(OpenFile):
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._table = ParquetTable(source, _Footer.of(source))
+        self._table = ParquetTable(source, Footer.of(source))
 
     def table(self, parameters: Mapping[str, Any]) -> TableReader:
         """Return the table."""
@@ -92,93 +89,6 @@ class ParquetFile(OpenFile):
         self._source.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    """A column as it is stored: of which column of the table, how wide (None for text), whether in lists."""
-
-    path: str
-    field: int
-    width: int | None
-    is_nested: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Footer:
-    """What stands at the end of a file: its metadata, the schema as it is stored, and the plain one."""
-
-    metadata: Any
-    stored: pyarrow.Schema
-    schema: pyarrow.Schema
-    leaves: list[_Leaf]
-
-    @classmethod
-    def of(cls, source: Source) -> _Footer:
-        _check_end(source)
-        stream = SourceStream(source)
-        with arrow_errors(source.name, stream):
-            opened = _library().ParquetFile(stream)
-            stored = opened.schema_arrow
-            schema = plain_schema(stored, source.name)
-            return cls(opened.metadata, stored, schema, _leaves(opened.metadata, stored, source.name))
-
-
-def _library() -> Any:
-    import_pyarrow()
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError("Parquet needs pyarrow: pip install 'holdfast[tables]'") from error
-    return pyarrow.parquet
-
-
-def _check_end(source: Source) -> None:
-    """Check the last bytes, so that no library is asked to take a footer of any size."""
-    if source.size < 12:
-        raise UnreadableError(f"{source.name} is no Parquet file: it has {source.size} bytes")
-    length, magic = struct.unpack("<I4s", bytes(source.read(source.size - 8, 8)))
-    if magic == _ENCRYPTED:
-        raise UnreadableError(f"{source.name} is encrypted; write it again without encryption")
-    if magic != _MAGIC or length > source.size - 12:
-        raise UnreadableError(f"{source.name} is no whole Parquet file: it does not end as one")
-    if length > _MAX_FOOTER_BYTES:
-        raise UnreadableError(
-            f"{source.name} describes itself in {length} bytes; up to {_MAX_FOOTER_BYTES} are read"
-        )
-
-
-def _leaves(metadata: Any, schema: pyarrow.Schema, what: str) -> list[_Leaf]:
-    """Return the stored columns, in order, with the column of the table that each is a part of."""
-    parts = [(number, part) for number, field in enumerate(schema) for part in _parts(field.type)]
-    if len(parts) != len(metadata.schema):
-        raise UnreadableError(f"{what} has a schema that does not fit its columns")
-    leaves = []
-    for number, (field, part) in enumerate(parts):
-        stored = metadata.schema.column(number)
-        width = _WIDTHS.get(stored.physical_type)
-        if stored.physical_type == "FIXED_LEN_BYTE_ARRAY":
-            width = stored.length
-        if width is not None:
-            width = max(width, _width(part))
-        leaves.append(_Leaf(stored.path, field, width, stored.max_repetition_level > 0))
-    return leaves
-
-
-def _parts(kind: Any) -> list[Any]:
-    """Return the types of the stored columns that a type is spread over."""
-    if isinstance(kind, import_pyarrow().BaseExtensionType):
-        return _parts(kind.storage_type)
-    below = [kind.field(number).type for number in range(kind.num_fields)]
-    return [part for each in below for part in _parts(each)] if below else [kind]
-
-
-def _width(kind: Any) -> int:
-    """Return the bytes of an element in memory; 0 where they differ."""
-    try:
-        return -(-int(kind.bit_width) // 8)
-    except ValueError:
-        return 0
-
-
 class ParquetTable(ArrowTable):
     """The table of a Parquet file.
 
@@ -186,11 +96,11 @@ class ParquetTable(ArrowTable):
     ----------
     source : Source
         The file.
-    footer : _Footer
+    footer : Footer
         What stands at its end.
     """
 
-    def __init__(self, source: Source, footer: _Footer) -> None:
+    def __init__(self, source: Source, footer: Footer) -> None:
         super().__init__(
             source.name, footer.schema, footer.metadata.num_row_groups, is_verified=source.is_verified
         )
@@ -237,12 +147,13 @@ class ParquetTable(ArrowTable):
             raise UnreadableError(f"{self._what} has {seen} rows in row group {piece} that says {expected}")
 
     def _decoded(self, stream: SourceStream, group: int, positions: list[int], rows: int) -> Iterator[Any]:
-        leaves = [number for number, leaf in enumerate(self._footer.leaves) if leaf.field in positions]
+        chosen = set(positions)
+        leaves = [number for number, leaf in enumerate(self._footer.leaves) if leaf.field in chosen]
         found = {number: self._measured(group, number) for number in leaves}
         coded = [
             self._footer.leaves[number].path for number, size in found.items() if self._is_coded(number, size)
         ]
-        opened = _library().ParquetFile(
+        opened = import_parquet().ParquetFile(
             stream,
             metadata=self._footer.metadata,
             read_dictionary=coded,
@@ -292,6 +203,8 @@ class ParquetTable(ArrowTable):
             stop = start + chunk.total_compressed_size
             if not 0 < start <= stop <= self._source.size:
                 raise UnreadableError(f"{self._what} is no whole file: a column lies outside of it")
+            if len(self._sizes) > _MAX_SIZES:
+                self._sizes.clear()
             self._sizes[group, leaf] = sizes(self._source, start, stop, chunk.num_values)
         return self._sizes[group, leaf]
 
