@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import tifffile
 from measure import Row, Scale, original, same, timed
 
 __all__ = ["rows"]
@@ -38,9 +39,9 @@ def rows(scale: Scale) -> Iterator[Row]:
     from holdfast.catalog import index
 
     with tempfile.TemporaryDirectory() as name:
-        directory = laboratory(Path(name) / "lab", csv=scale(300, 6), hdf5=scale(500, 10))
+        directory = laboratory(Path(name) / "lab", scale(300, 6), scale(500, 6), scale(500, 10))
         files = len(list(directory.iterdir()))
-        index(laboratory(Path(name) / "warm", csv=2, hdf5=2))  # the process is running: libraries are loaded
+        index(laboratory(Path(name) / "warm", 2, 2, 2))  # the process is running: libraries are loaded
         first = timed(lambda: index(directory))
         again = min(timed(lambda: index(directory)) for _ in range(3))
         tiled = original("tiled-0.2.20")
@@ -70,7 +71,7 @@ def beside_register(tiled: Path, directory: Path, files: int, first: float) -> R
     theirs = json.loads(done.stdout.strip().splitlines()[-1])
     same("index: keys", sorted(hf.from_catalog(directory)), theirs["keys"])
     return Row(
-        f"index {files} small CSV and HDF5 files, digests included",
+        f"index {files} small CSV, TIFF and HDF5 files, digests included",
         f"{files / first:,.0f} files/s",
         f"tiled register {files / theirs['seconds']:.0f} files/s",
         theirs["seconds"] / first,
@@ -79,13 +80,15 @@ def beside_register(tiled: Path, directory: Path, files: int, first: float) -> R
     )
 
 
-def laboratory(directory: Path, csv: int, hdf5: int) -> Path:
-    """Write small CSV and HDF5 files as instruments do."""
+def laboratory(directory: Path, csv: int, tiff: int, hdf5: int) -> Path:
+    """Write small CSV, TIFF and HDF5 files as instruments do; no numbered runs, which Tiled takes as one."""
     directory.mkdir()
     random = np.random.default_rng(0)
     for number in range(csv):
         rows = "\n".join(f"{i},{value:.6f}" for i, value in enumerate(random.random(50)))
         (directory / f"scan{number:04d}.csv").write_text("x,y\n" + rows + "\n")
+    for number in range(tiff):
+        tifffile.imwrite(directory / f"{number:04d}_image.tif", random.integers(0, 999, (16, 16), "u2"))
     for number in range(hdf5):
         with h5py.File(directory / f"frame{number:04d}.h5", "w") as file:
             file.attrs["number"] = number

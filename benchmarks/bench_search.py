@@ -72,10 +72,10 @@ def key(number: int) -> str:
 
 
 def documents(directory: Path, nodes: int) -> Path:
-    """Write one small JSON object a node; every 50th says `special`."""
+    """Write one small JSON object a node; every 50th says `special`, each other its kind of 49."""
     directory.mkdir()
     for number in range(nodes):
-        words = "a special day" if number % 50 == 0 else "a plain day"
+        words = f"a day of kind{number % 50}" if number % 50 else "a special day"
         value = {"n": number, "color": ("red", "green", "blue")[number % 3], "words": words}
         (directory / key(number)).write_text(json.dumps(value))
     return directory
