@@ -249,7 +249,7 @@ def started(tiled: Tiled, database: Path, directory: Path) -> float:
 
 
 def in_process(tiled: Tiled, directory: Path, database: Path, nodes: int, rounds: int) -> Iterator[Row]:
-    """Compare the in-process clients on a small read and on searches of many nodes, never the same one twice."""
+    """Compare the in-process clients on a small read and on searches of many nodes, each one a new one."""
     import holdfast as hf
     from holdfast.queries import FullText, Key
 

@@ -44,7 +44,8 @@ for name in works[0]:
             started = time.perf_counter()
             one[name]()
             mine.append(time.perf_counter() - started)
-    answer[name] = {"same": len(set(same)) == 1, "medians": list(map(statistics.median, times)), "best": list(map(min, times))}
+    medians, best = list(map(statistics.median, times)), list(map(min, times))
+    answer[name] = {"same": len(set(same)) == 1, "medians": medians, "best": best}
 print(json.dumps(answer))
 """
 
