@@ -16,9 +16,9 @@ import sys
 from measure import Row, Scale, machine
 
 ROOMS = ("start", "indexing", "tiled_client", "reading", "search", "download")
-MORE_ROOMS = ("tiled", "formats", "records", "store", "archive", "analysis")
+MORE_ROOMS = ("tiled", "against_tiled", "formats", "records", "store", "archive", "analysis")
 
-MODULES = {"tiled": "against_tiled"}
+GROUPS = {"tiled": ("against_tiled", "formats")}
 
 
 def main() -> int:
@@ -30,8 +30,8 @@ def main() -> int:
     options = parser.parse_args()
     print(machine())
     rows: list[Row] = []
-    for room in options.rooms:
-        for row in importlib.import_module(f"bench_{MODULES.get(room, room)}").rows(Scale(options.quick)):
+    for room in [each for name in options.rooms for each in GROUPS.get(name, (name,))]:
+        for row in importlib.import_module(f"bench_{room}").rows(Scale(options.quick)):
             rows.append(row)
             show(row, options.quick)
     missed = [] if options.quick else [row.work for row in rows if not row.met]

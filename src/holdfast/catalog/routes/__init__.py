@@ -5,7 +5,7 @@ It does not answer: the modules beside it do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from holdfast.catalog.routes.about import AboutRoutes
 from holdfast.catalog.routes.answers import About, AssetListing, Distinct, Manifest, Node, NodePage
@@ -46,6 +46,7 @@ from holdfast.errors import (
     UnreadableError,
 )
 from holdfast.formats.exports.registry import exports_of
+from holdfast.http.request import Request
 from holdfast.http.routing import Call, Context, Lane, Route
 from holdfast.http.zipstream import ZIP_MEDIA_TYPE
 
@@ -181,10 +182,22 @@ def _data_routes(catalog: Catalog) -> Iterable[Route]:
     of_arrays, of_tables = exports_of("array").media_types, exports_of("table").media_types
     of_containers = exports_of("container", DATASET).media_types
     yield _data(
-        "GET", "/array/full/{path:path}", arrays.full, ArrayParams, of_arrays, "An array, or a slice of it"
+        "GET",
+        "/array/full/{path:path}",
+        arrays.full,
+        ArrayParams,
+        of_arrays,
+        "An array, or a slice of it",
+        arrays.lane,
     )
     yield _data(
-        "GET", "/array/block/{path:path}", arrays.block, BlockParams, of_arrays, "One block of an array"
+        "GET",
+        "/array/block/{path:path}",
+        arrays.block,
+        BlockParams,
+        of_arrays,
+        "One block of an array",
+        arrays.lane,
     )
     awkward = AwkwardRoutes(catalog)
     yield _data(
@@ -223,10 +236,15 @@ def _data_routes(catalog: Catalog) -> Iterable[Route]:
         )
 
 
-def _data(method: str, path: str, call: Call, query: type, media: tuple[str, ...], summary: str) -> Route:
-    # A small array is read at once and must not queue behind the pieces of large ones: those are made in
-    # the heavy lane whatever the lane of the route.
-    lane: Lane = "io" if path.startswith("/array/") else "heavy"
+def _data(
+    method: str,
+    path: str,
+    call: Call,
+    query: type,
+    media: tuple[str, ...],
+    summary: str,
+    lane: Lane | Callable[[Request], Lane] = "heavy",
+) -> Route:
     body = list[str] if method == "POST" else None
     return Route(
         method,

@@ -16,6 +16,7 @@ from holdfast.catalog.leases import LeasedSparse
 from holdfast.catalog.routes.exported import export_reply
 from holdfast.catalog.routes.nodes import node_path
 from holdfast.catalog.routes.params import ArrayParams, BlockParams, parse_shape
+from holdfast.catalog.routes.quick import Quick
 from holdfast.catalog.routes.sparse import sparse_reply
 from holdfast.catalog.routes.stored import StoredFiles
 from holdfast.errors import InvalidInputError
@@ -27,6 +28,7 @@ from holdfast.http.limits import MEBIBYTE
 from holdfast.http.negotiation import negotiate
 from holdfast.http.reply import Reply, bytes_reply, stream_reply
 from holdfast.http.request import Request
+from holdfast.http.routing import Lane
 
 if TYPE_CHECKING:
     from holdfast.catalog.leases import LeasedArray
@@ -54,6 +56,13 @@ class ArrayRoutes:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._files = StoredFiles(catalog)
+        self._quick = Quick()
+
+    def lane(self, request: Request) -> Lane:
+        """Return where a read runs: what was quick a moment ago is not worth a change of threads."""
+        # A small array must not queue behind the pieces of large ones: those are made in the heavy lane
+        # whatever the lane of the route.
+        return "brief" if self._quick.is_expected(request.path) else "io"
 
     def full(self, request: Request) -> Reply:
         """Answer a slice of an array, or all of it."""
@@ -108,7 +117,9 @@ class ArrayRoutes:
         size = selection.size * reader.structure.dtype.itemsize
         verified = [("holdfast-verified", "stored")] if reader.is_verified else []
         if size <= SMALL_BYTES:
-            reply = bytes_reply(request, raw_bytes(reader.read(index)), filename=filename)
+            with self._quick.timing(request.path):
+                data = raw_bytes(reader.read(index))
+            reply = bytes_reply(request, data, filename=filename)
             reply.headers += verified
             return reply
         extent = reader.extent(index)
