@@ -22,7 +22,7 @@ from holdfast.types import PathLike
 __all__ = ["Source", "tree"]
 
 _KINDS = {
-    stat.S_IFDIR: "a directory; add its files with add_tree",
+    stat.S_IFDIR: "a directory; add its files with add_tree, or 'holdfast archive add --tree'",
     stat.S_IFIFO: "a pipe; write its content to a file first",
     stat.S_IFSOCK: "a socket; name a file",
     stat.S_IFCHR: "a device; name a file",
