@@ -407,11 +407,14 @@ def hash_blocks(source: BinaryIO) -> BlockDigests:
         The digests.
     """
     whole, blocks, size = blake3(), bytearray(), 0
-    buffer = memoryview(bytearray(PIECE_BYTES))
+    # A large buffer costs more than hashing a small file.
+    buffer = memoryview(bytearray(_FIRST_BYTES))
     while count := _fill(source, buffer):
         for start in range(0, count, BLOCK_BYTES):
             blocks += blake3(buffer[start : min(start + BLOCK_BYTES, count)]).digest()
         whole.update(buffer[:count])
+        if size == 0 and count == len(buffer):
+            buffer = memoryview(bytearray(PIECE_BYTES))
         size += count
     return BlockDigests(Digest("blake3", whole.hexdigest()), size, bytes(blocks))
 

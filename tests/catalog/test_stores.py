@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from holdfast.catalog.checking import check
 from holdfast.catalog.indexing import index
 from holdfast.catalog.tree import Catalog
+from holdfast.catalog.watching import Keeper
 from holdfast.database import MEMBER
 from holdfast.errors import ChangedError, HashError, MissingFileError
 from holdfast.hashing import hash_file, hash_listing
@@ -230,3 +232,35 @@ def test_a_served_store_shows_its_arrays(lab):
     with Catalog(lab / "scan.zarr") as catalog:
         assert [row.key for row in catalog.search(()).rows] == ["deep", "line"]
         assert np.array_equal(read(catalog, "line"), np.arange(5))
+
+
+def test_a_served_store_is_followed_while_it_grows_and_digested_when_it_rests(lab):
+    with Catalog(lab, create=True) as catalog:
+        keeper = Keeper(catalog, watch_s=0.1)
+        keeper.start()
+        assert keeper.wait(60)
+        group = zarr.open_group(lab / "scan.zarr")
+        for number in range(3):
+            group["line"].append(np.array([float(number)]))
+        until(lambda: json.loads(catalog.node(("scan.zarr", "line")).structure)["shape"] == [8])
+        until(lambda: catalog.database.assets.by_location("scan.zarr").state == "verified")
+        assert read(catalog, "scan.zarr", "line").tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+        keeper.stop()
+    assert check(lab).ok
+
+
+def test_without_watching_a_fresh_store_is_digested_when_it_rests(lab):
+    zarr.open_group(lab / "scan.zarr")["line"].append(np.array([1.0]))
+    with Catalog(lab, create=True) as catalog:
+        keeper = Keeper(catalog)
+        keeper.start()
+        until(lambda: catalog.count(()) == 2)
+        until(lambda: catalog.database.assets.by_location("scan.zarr").state == "verified")
+        keeper.stop()
+
+
+def until(condition, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.02)

@@ -6,6 +6,7 @@ Owns marking it missing, and removing its nodes when asked to.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -37,6 +38,7 @@ class Vanished:
     def __init__(self, catalog: Catalog, locations: set[str]) -> None:
         self._catalog = catalog
         self._unseen = locations
+        self._sorted: list[str] | None = None
 
     def seen(self, location: str) -> None:
         """Say that something lies there."""
@@ -44,7 +46,12 @@ class Vanished:
 
     def is_any_below(self, location: str) -> bool:
         """Whether something below a location was not seen."""
-        return any(each.startswith(f"{location}/") for each in self._unseen)
+        if self._sorted is None:
+            self._sorted = sorted(self._unseen)
+        first = bisect_left(self._sorted, f"{location}/")
+        # "0" comes right behind "/".
+        last = bisect_left(self._sorted, f"{location}0")
+        return any(each in self._unseen for each in self._sorted[first:last])
 
     def among(self, locations: Iterable[str]) -> list[str]:
         """Return those of some locations that were not seen."""

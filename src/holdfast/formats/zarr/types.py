@@ -150,8 +150,9 @@ def fill_value(value: Any, dtype: np.dtype) -> Any:
     if value is None or (value in (0, "", False) and dtype.kind not in "mM"):
         return np.zeros((), dtype)[()]
     try:
-        return _filled(value, dtype)
-    except (TypeError, ValueError, OverflowError, binascii.Error) as error:
+        with np.errstate(over="raise"):
+            return _filled(value, dtype)
+    except (TypeError, ValueError, ArithmeticError, binascii.Error) as error:
         raise UnreadableError(f"{str(value)[:80]!r} is no fill value of elements of type {dtype}") from error
 
 
