@@ -144,3 +144,13 @@ def test_serve_makes_sequences_behind_its_answers(tmp_path):
                 assert np.array_equal(client["img_"].read(), STACK)
     finally:
         bus.disconnect(link)
+
+
+def test_numbered_fits_images_are_one_array(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    frames = np.arange(60, dtype="u2").reshape(5, 3, 4)
+    for number, frame in enumerate(frames):
+        fits.PrimaryHDU(frame).writeto(tmp_path / f"light_{number:03d}.fits")
+    index(tmp_path, sequences=True)
+    with Catalog(tmp_path) as catalog, catalog.array(("light_",)) as array:
+        assert np.array_equal(array.read((slice(None, None, -2), 1)), frames[::-2, 1])

@@ -460,6 +460,14 @@ def test_an_array_that_cannot_be_read_leaves_the_others_as_they_are(tmp_path):
                 file.array({"dataset": key})
 
 
+def test_a_file_with_the_suffix_is_not_taken_for_what_lies_beside_it(tmp_path):
+    write(tmp_path, 3, IMAGE, CHUNKS)
+    (tmp_path / "a.zarr").write_bytes(b"PK\x03\x04")
+    for attempt in (ZARR.describe, ZARR.open):
+        with Source(tmp_path / "a.zarr") as source, pytest.raises(UnreadableError, match="is a file, and a Zarr"):
+            attempt(source)
+
+
 def test_groups_in_groups_end_somewhere(tmp_path):
     path = tmp_path / "a.zarr"
     zarr.open_group(path, mode="w")

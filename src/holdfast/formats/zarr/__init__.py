@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.errors import NotFoundError
+from holdfast.errors import NotFoundError, UnreadableError
 from holdfast.formats.base import ArrayReader, Description, Format, OpenFile
 from holdfast.formats.source import FileState, Source
 from holdfast.formats.zarr.arrays import ZarrArray
@@ -44,11 +44,22 @@ class ZarrFormat(Format):
         UnreadableError
             The store's own document is damaged.
         """
+        self._check(source)
         return Description(describe(Store(source)), self.media_types[0])
 
     def open(self, source: Source) -> OpenFile:
         """Open the store."""
-        return ZarrFile(source)
+        with source.closed_on_failure():
+            self._check(source)
+            return ZarrFile(source)
+
+    def _check(self, source: Source) -> None:
+        """Refuse a file that only has the suffix: what lies beside it is not its content."""
+        if source.path.name not in self.entries:
+            raise UnreadableError(
+                f"{source.name} is a file, and a Zarr store is a directory with {', '.join(self.entries)}; "
+                "unpack it, or give it another suffix"
+            )
 
     def layout_files(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the files that say what shape an array has."""

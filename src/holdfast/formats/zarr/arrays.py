@@ -91,6 +91,7 @@ class _Files:
         self._store = store
         self._prefix = f"{key}/" if key else ""
         self._is_many = is_many
+        self._inside: set[Path] = set()
         self._listings: dict[Path, frozenset[str]] = {}
 
     def open(self, chunk: str) -> Source | None:
@@ -99,7 +100,7 @@ class _Files:
         if self._is_many and not self._is_listed(self._store.path(key)):
             self._store.source.require(self._store.path(key))
             return None
-        source = self._store.open(key)
+        source = self._store.open(key, self._inside)
         if source is not None and self._store.source.is_verified and not source.is_verified:
             source.close()
             raise ChangedError(f"{source.name} is new since the store was indexed; index the directory again")

@@ -28,7 +28,7 @@ from holdfast.formats.structures import ArrayStructure
 from holdfast.formats.zarr.metadata import Chain
 from holdfast.formats.zarr.types import BYTES, TEXT
 
-__all__ = ["MAX_CHUNK_BYTES", "Part", "Window", "decode_texts", "is_texts", "parts", "read_window"]
+__all__ = ["MAX_CHUNK_BYTES", "Part", "Window", "is_texts", "parts", "read_window"]
 
 MAX_CHUNK_BYTES = 512 << 20
 """Chunks that are larger when decoded are not decoded at all."""
@@ -145,9 +145,7 @@ def _read_raw(window: Window, chain: Chain, axes: Sequence[Axis], out: np.ndarra
 def _decoded(data: bytes, chain: Chain) -> np.ndarray:
     """Undo every step and return the whole chunk."""
     if chain.serial.startswith("vlen"):
-        return np.array(decode_texts(_undone(data, chain, _MAX_TEXT_BYTES), chain), object).reshape(
-            chain.chunks
-        )
+        return np.array(_texts(_undone(data, chain, _MAX_TEXT_BYTES), chain), object).reshape(chain.chunks)
     if chain.nbytes > MAX_CHUNK_BYTES:
         raise UnreadableError(
             f"its chunks have {chain.nbytes} bytes; those over {MAX_CHUNK_BYTES >> 20} MiB are not decoded, "
@@ -176,7 +174,7 @@ def _undone(data: bytes, chain: Chain, limit: int) -> bytes:
     return data
 
 
-def decode_texts(data: bytes, chain: Chain) -> list[Any]:
+def _texts(data: bytes, chain: Chain) -> list[Any]:
     """Return the texts, or byte strings, of a chunk: a count, then each with its length before it.
 
     Raises

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ class Store:
         """Return where the file of a key is."""
         return self.root.joinpath(*key.split("/"))
 
-    def open(self, key: str) -> Source | None:
+    def open(self, key: str, inside: set[Path] | None = None) -> Source | None:
         """Open the file of a key; None when there never was one.
+
+        Parameters
+        ----------
+        key : str
+            Its name, with slashes.
+        inside : set of Path, optional
+            Directories that were seen to lie in the store, for many files at once; added to.
 
         Raises
         ------
@@ -50,10 +58,15 @@ class Store:
             It is not what was recorded, or no file.
         """
         path = self.path(key)
-        if not os.path.lexists(path):
+        try:
+            is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
             self.source.require(path)
             return None
-        self.check_inside(path, key)
+        if is_link or inside is None or path.parent not in inside:
+            self.check_inside(path, key)
+            if inside is not None and not is_link:
+                inside.add(path.parent)
         return self.source.related(path, f"{self.name}/{key}")
 
     def check_inside(self, path: Path, key: str) -> None:
