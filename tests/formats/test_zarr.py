@@ -464,7 +464,10 @@ def test_a_file_with_the_suffix_is_not_taken_for_what_lies_beside_it(tmp_path):
     write(tmp_path, 3, IMAGE, CHUNKS)
     (tmp_path / "a.zarr").write_bytes(b"PK\x03\x04")
     for attempt in (ZARR.describe, ZARR.open):
-        with Source(tmp_path / "a.zarr") as source, pytest.raises(UnreadableError, match="is a file, and a Zarr"):
+        with (
+            Source(tmp_path / "a.zarr") as source,
+            pytest.raises(UnreadableError, match="is a file, and a Zarr"),
+        ):
             attempt(source)
 
 
