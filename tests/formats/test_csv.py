@@ -96,3 +96,27 @@ def test_what_is_written_is_read(tmp_path):
     assert found.select(["n", "x", "name"]) == TABLE.select(["n", "x", "name"])
     with pytest.raises(InvalidTypeError):
         CSV.write(tmp_path / "c.csv", [1, 2])
+
+
+def test_numbers_are_text_as_they_stand_where_a_later_cell_is_text(tmp_path):
+    content = b"a,b\n" + b"007,1\n" * 70_000 + b"x,2.5\n"
+    table = read(tmp_path, content)
+    assert table["a"][0] == "007"
+    assert table["a"][-1] == "x"
+    assert table["b"].dtype == "f8"
+    with CSV.open(Source(tmp_path / "a.csv")) as opened:
+        reader = opened.table({})
+        assert opened.table({}) is reader
+        batches = list(reader.batches(["b", "a"], rows=50_000))
+        assert [len(batch) for batch in batches] == [50_000, 20_001]
+        assert [batch["b"].dtype for batch in batches] == ["f8", "f8"]
+        assert batches[0]["a"][0] == "007"
+        assert Table.joined(batches) == table.select(["b", "a"])
+        assert reader.structure.columns == ("a", "b")
+
+
+def test_a_table_without_rows_is_one_empty_batch(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"a,b\n\n")
+    with CSV.open(Source(tmp_path / "a.csv")) as opened:
+        (batch,) = opened.table({}).batches(["b"])
+        assert (batch.columns, len(batch)) == (("b",), 0)

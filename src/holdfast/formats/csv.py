@@ -13,7 +13,8 @@ import codecs
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,7 @@ class CsvFormat(Format):
             No header, rows of different lengths, or broken quotes.
         """
         layout = _Layout.of(source)
-        columns = layout.read(_sample(source, layout), range(len(layout.names)))
-        structure = TableStructure.from_dtypes({name: column.dtype for name, column in columns.items()})
+        structure = layout.structure(_sample(source, layout))
         parameters = {"encoding": layout.encoding, "separator": layout.separator}
         return Description(
             Described("", "table", {}, structure.to_json(), parameters=parameters), self.media_types[0]
@@ -90,10 +90,13 @@ class CsvFile(OpenFile):
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._table: CsvTable | None = None
 
     def table(self, parameters: Mapping[str, Any]) -> TableReader:
         """Return the table."""
-        return CsvTable(self._source)
+        if self._table is None:
+            self._table = CsvTable(self._source)
+        return self._table
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -101,17 +104,24 @@ class CsvFile(OpenFile):
 
 
 class CsvTable(TableReader):
-    """The one table of a CSV file."""
+    """The one table of a CSV file; the types of its columns are found once, in all rows."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._layout = _Layout.of(source)
         self.is_verified = source.is_verified
 
-    @property
+    @cached_property
     def structure(self) -> TableStructure:  # type: ignore[override]  # computed when asked for
         """The columns and their types."""
-        return TableStructure.from_dtypes(self.read().dtypes)
+        return TableStructure.from_dtypes({name: np.dtype(kind) for name, kind in self._kinds.items()})
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        return self._layout.kinds(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        return _lines(self._source, self._layout.encoding)
 
     def read(self, columns: Sequence[str] | None = None, partition: int | None = None) -> Table:
         """Return columns of the table; only these are converted.
@@ -125,14 +135,42 @@ class CsvTable(TableReader):
         UnreadableError
             Rows of different lengths, or broken quotes.
         """
+        return Table.joined(list(self.batches(columns, partition)))
+
+    def batches(
+        self, columns: Sequence[str] | None = None, partition: int | None = None, rows: int = _ROWS
+    ) -> Iterator[Table]:
+        """Give columns of the table in batches of rows; memory holds one of them.
+
+        Parameters
+        ----------
+        columns, partition
+            As `read`.
+        rows : int
+            The most rows of a batch.
+        """
         if partition not in (None, 0):
             raise OutOfRangeError(f"{self._source.name} has one partition, number 0")
         names = self._layout.names
         missing = [name for name in columns or () if name not in names]
         if missing:
             raise NotFoundError(f"no column {missing[0]!r}; there are {', '.join(names)}")
-        chosen = range(len(names)) if columns is None else [names.index(name) for name in columns]
-        return Table(self._layout.read(_lines(self._source, self._layout.encoding), chosen))
+        chosen = {name: names.index(name) for name in (names if columns is None else columns)}
+        yield from self._tables(chosen, rows)
+
+    def _tables(self, chosen: Mapping[str, int], rows: int) -> Iterator[Table]:
+        is_empty = True
+        for batch in self._layout.batches(self._lines(), rows):
+            is_empty = False
+            yield Table({name: self._column([row[at] for row in batch], name) for name, at in chosen.items()})
+        if is_empty:
+            yield Table({name: np.empty(0, self._kinds[name]) for name in chosen})
+
+    def _column(self, cells: list[str], name: str) -> np.ndarray:
+        try:
+            return _CONVERSIONS[self._kinds[name]](cells)
+        except (ValueError, OverflowError, KeyError) as error:
+            raise UnreadableError(f"{self._source.name} changed while it was read; ask again") from error
 
 
 class _Layout:
@@ -154,19 +192,31 @@ class _Layout:
             raise UnreadableError(f"{source.name} is empty: a table needs a header line")
         return cls(source.name, encoding, separator, _unique(header))
 
-    def read(self, lines: Iterator[str], chosen: Sequence[int]) -> dict[str, np.ndarray]:
-        """Convert the chosen columns of all rows, some thousand rows at a time."""
+    def structure(self, lines: Iterator[str]) -> TableStructure:
+        """Return the columns and the types of some lines."""
+        kinds = self.kinds(lines)
+        return TableStructure.from_dtypes({name: np.dtype(kind) for name, kind in kinds.items()})
+
+    def kinds(self, lines: Iterator[str]) -> dict[str, str]:
+        """Return the narrowest of int64, float64, bool and text that holds all cells of each column."""
+        kinds: list[str | None] = [None] * len(self.names)
+        for batch in self.batches(lines, _ROWS):
+            for at, known in enumerate(kinds):
+                if known != _TEXT:
+                    kinds[at] = _common(known, _kind([row[at] for row in batch]))
+        return {name: kind or "f8" for name, kind in zip(self.names, kinds, strict=True)}
+
+    def batches(self, lines: Iterator[str], size: int) -> Iterator[list[list[str]]]:
+        """Give the rows below the header, blank lines left out, at most `size` at once."""
         rows = _rows(lines, self.separator, self.path)
         next(row for row in rows if row)
-        parts: list[list[np.ndarray]] = [[] for _ in chosen]
         width, number = len(self.names), 2
-        while batch := list(itertools.islice(rows, _ROWS)):
+        while batch := list(itertools.islice(rows, min(size, _ROWS))):
             self._check(batch, width, number)
             number += len(batch)
-            batch = [row for row in batch if row]
-            for part, at in zip(parts, chosen, strict=True):
-                part.append(_convert([row[at] for row in batch]))
-        return {self.names[at]: _joined(part) for part, at in zip(parts, chosen, strict=True)}
+            filled = [row for row in batch if row]
+            if filled:
+                yield filled
 
     def _check(self, batch: list[list[str]], width: int, number: int) -> None:
         for offset, row in enumerate(batch):
@@ -243,31 +293,51 @@ def _unique(header: list[str]) -> list[str]:
     return names
 
 
-def _convert(cells: list[str]) -> np.ndarray:
-    """Turn the cells of a column into the narrowest of int64, float64, bool and text."""
-    if not any("_" in cell for cell in cells):
-        try:
-            return np.array(list(map(int, cells)), np.int64)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return np.array([float(cell) if cell.strip() else np.nan for cell in cells], np.float64)
-        except ValueError:
-            pass
-    booleans = [_BOOLEANS.get(cell.strip().lower()) for cell in cells]
-    if None not in booleans:
-        return np.array(booleans, np.bool_)
+def _integers(cells: list[str]) -> np.ndarray:
+    return np.array(list(map(int, cells)), np.int64)
+
+
+def _floats(cells: list[str]) -> np.ndarray:
+    return np.array([float(cell) if cell.strip() else np.nan for cell in cells], np.float64)
+
+
+def _booleans(cells: list[str]) -> np.ndarray:
+    return np.array([_BOOLEANS[cell.strip().lower()] for cell in cells], np.bool_)
+
+
+def _texts(cells: list[str]) -> np.ndarray:
     return np.array(cells, np.str_)
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """Join the parts of a column; where they differ in kind, all become text unless all are numbers."""
-    kinds = {part.dtype.kind for part in parts}
-    if not parts:
-        return np.empty(0, np.float64)
-    if len(kinds) > 1 and not kinds <= set("if"):
-        parts = [part.astype(np.str_) for part in parts]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+_TEXT = "U1"
+# The narrower ones are tried first.
+_CONVERSIONS: dict[str, Callable[[list[str]], np.ndarray]] = {
+    "i8": _integers,
+    "f8": _floats,
+    "?": _booleans,
+    _TEXT: _texts,
+}
+
+
+def _kind(cells: list[str]) -> str:
+    """Return the narrowest type that holds all cells."""
+    # Python reads 1_000 as a number; nobody who writes tables does.
+    has_marks = any("_" in cell for cell in cells)
+    for kind, convert in _CONVERSIONS.items():
+        if not (has_marks and kind in ("i8", "f8")):
+            try:
+                convert(cells)
+            except (ValueError, OverflowError, KeyError):
+                continue
+            return kind
+    return _TEXT
+
+
+def _common(known: str | None, kind: str) -> str:
+    """Return the type of a column of which one part is of one type, and one of another."""
+    if known in (None, kind):
+        return kind
+    return "f8" if {known, kind} == {"i8", "f8"} else _TEXT
 
 
 CSV = CsvFormat()

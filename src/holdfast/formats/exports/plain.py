@@ -8,12 +8,13 @@ Owns one rule for each kind of type, so that all texts agree; writes no text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 
-__all__ = ["cells", "is_plain", "plain", "to_json", "why_not_plain"]
+__all__ = ["cells", "is_plain", "plain", "to_json", "to_json_lines", "why_not_plain"]
 
 _KINDS = frozenset("biufSUOMm")
 _LARGEST_FLOAT = 8
@@ -42,6 +43,11 @@ def is_plain(dtype: np.dtype[Any]) -> bool:
 def to_json(value: Any) -> bytes:
     """Return a plain value as JSON; numbers that are not finite become null."""
     return _ENCODER.encode(value)
+
+
+def to_json_lines(values: Iterable[Any]) -> bytes:
+    """Return plain values as lines of JSON."""
+    return _ENCODER.encode_lines(values)
 
 
 def plain(array: np.ndarray[Any, Any]) -> Any:

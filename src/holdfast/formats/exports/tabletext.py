@@ -18,7 +18,7 @@ import numpy as np
 from holdfast.errors import NotAcceptableError
 from holdfast.formats.exports.arraytext import csv_lines
 from holdfast.formats.exports.base import Exported, TableExport, TablePart
-from holdfast.formats.exports.plain import cells, is_plain, plain, to_json
+from holdfast.formats.exports.plain import cells, is_plain, plain, to_json, to_json_lines
 from holdfast.formats.tables import Table
 
 __all__ = [
@@ -159,7 +159,9 @@ def _is_finite(column: np.ndarray[Any, Any]) -> bool:
 def _sequence(batch: Table) -> bytes:
     columns = (_json_values(batch, name) for name in batch.columns)
     rows = (dict(zip(batch.columns, row, strict=True)) for row in zip(*columns, strict=True))
-    return b"".join(b"\x1e" + to_json(row) + b"\n" for row in rows)
+    lines = to_json_lines(rows)
+    # A line's end within a text is escaped, so that each one here ends a row.
+    return b"\x1e" + lines[:-1].replace(b"\n", b"\n\x1e") + b"\n" if lines else b""
 
 
 def _by_columns(part: TablePart, batches: Iterable[Table]) -> Iterator[bytes]:
