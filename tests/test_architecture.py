@@ -29,6 +29,7 @@ CATCH_ALL_ROOMS = (
     "http/edge.py",
     "http/pool.py",
     "formats/registry.py",
+    "formats/exports/registry.py",
     "formats/probe.py",
 )
 HEAVY = {"asyncio", "dask", "h5py", "hdf5plugin", "msgspec", "numpy", "pandas", "pyarrow", "regex", "rich"}

@@ -8,13 +8,14 @@ Owns which target answers for a family and a media type, and the refusal that na
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from holdfast.errors import InvalidTypeError, NotAcceptableError
+from holdfast.errors import NotAcceptableError
 from holdfast.formats.exports.base import Export, Exported
 
 __all__ = ["ENTRY_POINT_GROUP", "Exports", "exports_of"]
@@ -120,12 +121,19 @@ def exports_of(*families: str) -> Exports:
 @cache
 def _all() -> tuple[Export[Any], ...]:
     ours = [getattr(import_module(module), name) for module, name in (each.split(":") for each in _BUILT_IN)]
-    return (*ours, *(_checked(entry.load(), entry.value) for entry in entry_points(group=ENTRY_POINT_GROUP)))
+    theirs = map(_loaded, entry_points(group=ENTRY_POINT_GROUP))
+    return (*ours, *(export for export in theirs if export is not None))
 
 
-def _checked(value: object, name: str) -> Export[Any]:
-    if not isinstance(value, Export):
-        raise InvalidTypeError(
-            f"{name} is registered as an export and is none; make it an instance of Export"
-        )
-    return value
+def _loaded(entry: EntryPoint) -> Export[Any] | None:
+    """Load the target of another package; one that cannot be used is left out, with a warning."""
+    try:
+        value = entry.load()
+    except Exception as error:  # a package of a third party may raise anything
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(value, Export):
+            return value
+        reason = "it is no instance of Export"
+    warnings.warn(f"the export {entry.value} is left out: {reason}", RuntimeWarning, stacklevel=2)
+    return None

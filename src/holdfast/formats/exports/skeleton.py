@@ -37,7 +37,7 @@ __all__ = ["export"]
 DATA = "data"
 """The name of the data set of an array on its own."""
 
-_MOST_NODES = 100_000
+_MOST_NODES = 50_000
 _MOST_SPOOLED_BYTES = 4 << 30
 _CHUNK_ROWS = 1 << 14
 _PIECE_BYTES = 1 << 20
