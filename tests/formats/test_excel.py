@@ -91,6 +91,12 @@ def test_cells_of_one_kind_make_a_column_of_that_kind(tmp_path, values, dtype, e
     np.testing.assert_array_equal(found, np.array(expected, dtype))
 
 
+def test_one_long_text_does_not_pad_the_others(tmp_path):
+    found = column(tmp_path, ["x" * 30_000, *["y"] * 1000])
+    assert found.dtype == object
+    assert found[1000] == "y"
+
+
 def test_a_table_begins_where_its_first_cell_is(tmp_path):
     rows = [
         [],

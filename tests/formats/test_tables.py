@@ -172,3 +172,12 @@ def test_times_are_text_in_rows_and_in_csv():
     assert table.to_rows()[0]["t"] == "2026-11-29T12:00"
     assert table.to_rows()[1]["t"] is None
     assert table.to_csv().splitlines()[1].startswith("2026-11-29T12:00,")
+
+
+def test_a_time_zone_stays_in_a_data_frame():
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
+    column = pyarrow.array([0, None], pyarrow.timestamp("s", "Europe/Berlin"))
+    frame = Table.from_arrow(pyarrow.table({"t": column, "n": [1, 2]})).to_pandas()
+    assert str(frame["t"].iloc[0]) == "1970-01-01 01:00:00+01:00"
+    assert frame["n"].tolist() == [1, 2]

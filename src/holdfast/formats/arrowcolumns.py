@@ -23,6 +23,7 @@ __all__ = [
     "is_arrow",
     "plain_batches",
     "plain_schema",
+    "text_column",
     "to_numpy",
     "unique_names",
 ]
@@ -101,7 +102,7 @@ def to_numpy(column: pyarrow.ChunkedArray) -> np.ndarray:
     types = import_pyarrow().types
     kind = column.type
     if types.is_string(kind) or types.is_large_string(kind):
-        return _text(column.to_pylist())
+        return text_column(column.to_pylist())
     if types.is_integer(kind) and column.null_count and not _is_exact(column):
         return _objects(column.to_pylist())
     if types.is_primitive(kind) and not types.is_time(kind) and not types.is_interval(kind):
@@ -109,7 +110,14 @@ def to_numpy(column: pyarrow.ChunkedArray) -> np.ndarray:
     return _objects(column.to_pylist())
 
 
-def _text(values: list[str | None]) -> np.ndarray:
+def text_column(values: list[str | None]) -> np.ndarray:
+    """Return texts as an array; of objects where some are absent, or where padding would take too much.
+
+    Parameters
+    ----------
+    values : list of str
+        The texts, None where one is absent.
+    """
     longest = max((len(value) for value in values if value is not None), default=0)
     if None in values or not values or 4 * longest * len(values) > _MAX_TEXT_BYTES:
         return _objects(values)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.errors import UnreadableError
-from holdfast.formats.arrowcolumns import unique_names
+from holdfast.formats.arrowcolumns import text_column, unique_names
 from holdfast.formats.tables import Table
 
 __all__ = ["MAX_CELLS", "table_of"]
@@ -91,8 +91,7 @@ def _column(values: list[Any]) -> np.ndarray:
         return np.array([value if _kind(value) else None for value in values], "M8[us]")
     if kinds == {dt.timedelta}:
         return np.array([value if _kind(value) else None for value in values], "m8[us]")
-    texts = [None if value is None else str(value) for value in values]
-    return np.array(texts, object if None in texts else np.str_)
+    return text_column([None if value is None else str(value) for value in values])
 
 
 def _kind(value: Any) -> type | None:

@@ -172,9 +172,14 @@ class Table:
             import pandas
         except ImportError as error:
             raise MissingDependencyError("data frames need pandas: pip install 'holdfast[tables]'") from error
-        return pandas.DataFrame(
-            {name: self[name].astype(object) if self[name].dtype.kind == "U" else self[name] for name in self}
-        )
+        return pandas.DataFrame({name: self._series(name) for name in self})
+
+    def _series(self, name: str) -> Any:
+        """Return a column as pandas takes it: text as objects, times with the zone that they have."""
+        column = self._columns[name]
+        if is_arrow(column) and getattr(column.type, "tz", None):
+            return column.to_pandas()
+        return self[name].astype(object) if self[name].dtype.kind == "U" else self[name]
 
     def to_arrow(self) -> pyarrow.Table:
         """Return an Arrow table.
