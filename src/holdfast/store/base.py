@@ -31,6 +31,8 @@ from holdfast.types import Json, PathLike
 
 __all__ = ["Store"]
 
+_TAKE_FROM = 1 << 20
+
 
 class Store(ReadableStore):
     """Keep a stream of bytes and a dict of metadata under each key.
@@ -231,7 +233,10 @@ class Store(ReadableStore):
         require_stream(stream)
         try:
             with StoreProgress(self, key, metadata, f"Setting key {key!r}", size) as progress:
-                return received(self._incoming(key, size), pieces_of(stream, buffer_size, key), progress)
+                pieces = pieces_of(stream, buffer_size, key)
+                is_file = type(stream) is io.FileIO and size >= _TAKE_FROM and buffer_size > 0
+                file = stream if is_file else None
+                return received(self._incoming(key, size), pieces, progress, file, buffer_size)
         finally:
             if hasattr(stream, "close"):
                 stream.close()

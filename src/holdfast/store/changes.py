@@ -9,8 +9,9 @@ No back end and no event is known here.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -111,7 +112,22 @@ class HeldIncoming:
         self._data.clear()
 
 
-def received(incoming: Incoming, pieces: Iterable[Buffer], progress: Callable[[int], object]) -> Content:
+@runtime_checkable
+class FileTaker(Protocol):
+    """Receive new data from a file, quicker than piece by piece."""
+
+    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object], /) -> int:
+        """Take what can be taken from the position on; return how many bytes that were."""
+        ...
+
+
+def received(
+    incoming: Incoming,
+    pieces: Iterable[Buffer],
+    progress: Callable[[int], object],
+    file: io.FileIO | None = None,
+    buffer_size: int = 0,
+) -> Content:
     """Receive all pieces.
 
     Parameters
@@ -122,6 +138,10 @@ def received(incoming: Incoming, pieces: Iterable[Buffer], progress: Callable[[i
         The data.
     progress : callable
         Takes the bytes so far.
+    file : binary file, optional
+        Where the pieces come from, where that is an unbuffered file.
+    buffer_size : int
+        The size of the pieces of a file.
 
     Returns
     -------
@@ -130,6 +150,8 @@ def received(incoming: Incoming, pieces: Iterable[Buffer], progress: Callable[[i
     """
     done = 0
     try:
+        if file is not None and isinstance(incoming, FileTaker):
+            done = incoming.take(file.fileno(), buffer_size, progress)
         for piece in pieces:
             incoming.write(piece)
             done += len(piece)

@@ -17,7 +17,7 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from holdfast.errors import ForbiddenError, HoldfastError, UnreadableError
 from holdfast.files.modes import copy_modes
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.paths import resolve_below
-from holdfast.store.copying import BlockHasher
+from holdfast.store.copying import BlockHasher, copy_inside
 from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer, Durability
@@ -155,6 +155,36 @@ class StagedIncoming:
         except OSError:
             with files.os_errors(self._target, "write"):
                 raise
+
+    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object]) -> int:
+        """Take a file from its position on, as far as the kernel can copy it.
+
+        Parameters
+        ----------
+        descriptor : int
+            The file.
+        buffer_size : int
+            Bytes between two calls of `progress`.
+        progress : callable
+            Takes the bytes so far.
+
+        Returns
+        -------
+        int
+            How many bytes were taken; the rest, if there is one, must be read and written.
+
+        Raises
+        ------
+        StorageFullError
+            The disk is full.
+        """
+        done = 0
+        with files.os_errors(self._target, "write"):
+            while count := copy_inside(descriptor, self._descriptor, buffer_size):
+                self._hasher.update_written(self._descriptor, done, count)
+                done += count
+                progress(done)
+        return done
 
     def finish(self) -> Staged:
         """Return the data, complete and as durable as the directory asks."""
