@@ -23,6 +23,7 @@ from holdfast.types import Buffer
 __all__ = [
     "Change",
     "Content",
+    "FileTaker",
     "HeldContent",
     "HeldIncoming",
     "Incoming",

@@ -10,9 +10,10 @@ from holdfast.database.store_index import UNREADABLE, IndexRow, StoreIndex
 from holdfast.errors import NotFoundError
 from holdfast.hashing import BlockDigests, hash_blocks
 from holdfast.reports import Finding, Report
-from holdfast.store.directory import StoreDirectory, blocks_of
+from holdfast.store.directory import StoreDirectory
 from holdfast.store.inputs import encode_metadata
 from holdfast.store.names import DATA, METADATA, key_of
+from holdfast.store.staging import blocks_of
 from holdfast.store.survey import Survey, agrees, is_text, is_trusted
 
 __all__ = ["check_directory"]

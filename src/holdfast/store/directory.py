@@ -1,4 +1,4 @@
-"""Own the files of a store directory: receiving, publishing, deleting, and what a crash left behind.
+"""Own the files of a store directory: staging, publishing, deleting, and what a crash left behind.
 
 Which file is which, and what was decided, is said by the index; here names are only moved. New files wait in
 ``.holdfast/staging`` under names that say whose they are: ``HOST.PROCESS.NUMBER``.
@@ -17,32 +17,26 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 from blake3 import blake3
 
 from holdfast import files
-from holdfast.errors import ForbiddenError, HoldfastError, UnreadableError
+from holdfast.errors import ForbiddenError, UnreadableError
 from holdfast.files.modes import copy_modes
-from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.paths import resolve_below
-from holdfast.store.copying import BlockHasher, copy_inside
 from holdfast.store.names import DATA, ESCAPED, METADATA, literal_name, name_of
-from holdfast.store.value import FileReader, Value
-from holdfast.types import Buffer, Durability
+from holdfast.store.staging import Staged, StagedIncoming, give_up, new_file, write_all
+from holdfast.types import Durability
 
 __all__ = [
     "HIDDEN",
     "OPEN_TO_READ",
     "Look",
-    "Staged",
-    "StagedIncoming",
     "StoreDirectory",
-    "blocks_of",
     "new_name",
 ]
 
@@ -53,7 +47,6 @@ _numbers = itertools.count()
 OPEN_TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 """How the files of a key are opened first; a symbolic link is looked at more closely."""
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 LOCK_TIMEOUT_S = 60.0
 _ALLOCATE_FROM = 1 << 20
 
@@ -65,157 +58,6 @@ class Look(NamedTuple):
     data_time: int
     text_size: int
     text_time: int
-
-
-class Staged(msgspec.Struct):
-    """Hold new data in a file that waits to be published.
-
-    Parameters
-    ----------
-    path, name : str
-        The file, and its name without suffix.
-    size, time_ns : int
-        Its size in bytes and its modification time.
-    digest : bytes
-        Its blake3 digest.
-    blocks : bytes or None
-        The blake3 digests of its blocks, where it has several.
-    replaces : bool
-        Whether there was a file in its place.
-    """
-
-    path: str
-    name: str
-    size: int
-    time_ns: int
-    digest: bytes
-    blocks: bytes | None
-    replaces: bool
-
-    def value(self, key: str, text: str, modified: float) -> Value:
-        """Return what a store would give for a key with this data."""
-        reader = FileReader(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
-        digests = BlockDigests(Digest("blake3", self.digest.hex()), self.size, self.blocks or self.digest)
-        return Value(key, text, self.size, modified, None, True, self.digest, reader, digests)
-
-    def discard(self) -> None:
-        """Delete the file, unless it was published."""
-        files.remove(self.path, missing_ok=True, durability="os")
-
-
-class StagedIncoming:
-    """Receive new data in a waiting file, hashed on the way.
-
-    Parameters
-    ----------
-    directory : StoreDirectory
-        The store's.
-    path : str
-        The file to be made.
-    target : str
-        The file that it will replace.
-    """
-
-    __slots__ = ("_allocated", "_descriptor", "_directory", "_hasher", "_path", "_target")
-
-    def __init__(self, directory: StoreDirectory, path: str, target: str) -> None:
-        self._directory, self._path, self._target = directory, path, target
-        self._hasher = BlockHasher()
-        self._allocated = 0
-        self._descriptor = -1
-        self._descriptor = _new_file(path)
-
-    def allocate(self, size: int) -> None:
-        """Reserve space, so that a full disk shows at once.
-
-        Raises
-        ------
-        StorageFullError
-            There is not that much left; nothing stays behind.
-        """
-        try:
-            os.posix_fallocate(self._descriptor, 0, size)
-        except OSError:
-            self.abort()
-            with files.os_errors(self._target, "write"):
-                raise
-        self._allocated = size
-
-    def write(self, piece: Buffer) -> None:
-        """Take the next bytes.
-
-        Raises
-        ------
-        StorageFullError, StorageError
-            The disk is full or failing.
-        """
-        self._hasher.update(piece)
-        try:
-            _write(self._descriptor, piece)
-        except OSError:
-            with files.os_errors(self._target, "write"):
-                raise
-
-    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object]) -> int:
-        """Take a file from its position on, as far as the kernel can copy it.
-
-        Parameters
-        ----------
-        descriptor : int
-            The file.
-        buffer_size : int
-            Bytes between two calls of `progress`.
-        progress : callable
-            Takes the bytes so far.
-
-        Returns
-        -------
-        int
-            How many bytes were taken; the rest, if there is one, must be read and written.
-
-        Raises
-        ------
-        StorageFullError
-            The disk is full.
-        """
-        done = 0
-        with files.os_errors(self._target, "write"):
-            while count := copy_inside(descriptor, self._descriptor, buffer_size):
-                self._hasher.update_written(self._descriptor, done, count)
-                done += count
-                progress(done)
-        return done
-
-    def finish(self) -> Staged:
-        """Return the data, complete and as durable as the directory asks."""
-        try:
-            digests = self._hasher.digests()
-            if self._allocated > digests.size_bytes:
-                os.ftruncate(self._descriptor, digests.size_bytes)
-            replaces = copy_modes(self._target, self._descriptor)
-            time_ns = self._directory.finish_file(self._descriptor)
-        except OSError:
-            with files.os_errors(self._target, "write"):
-                raise
-        self._close()
-        name = os.path.basename(self._path).removesuffix(DATA)
-        return Staged(
-            self._path, name, digests.size_bytes, time_ns, digests.whole.raw, blocks_of(digests), replaces
-        )
-
-    def abort(self) -> None:
-        """Delete the file."""
-        self._close()
-        files.remove(self._path, missing_ok=True, durability="os")
-
-    def _close(self) -> None:
-        self._hasher.close()
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        self._close()
 
 
 class StoreDirectory:
@@ -295,7 +137,8 @@ class StoreDirectory:
         StorageFullError, StorageError, ReadOnlyError
             The disk is full or failing, or may not be written.
         """
-        incoming = StagedIncoming(self, f"{self.staging}/{new_name()}{DATA}", self.base(key) + DATA)
+        path = f"{self.staging}/{new_name()}{DATA}"
+        incoming = StagedIncoming(path, self.base(key) + DATA, self.finish_file)
         if size >= _ALLOCATE_FROM:
             incoming.allocate(size)
         return incoming
@@ -334,14 +177,14 @@ class StoreDirectory:
 
     def _written(self, path: str, content: bytes, target: str) -> tuple[int, bool]:
         """Write a whole waiting file; return its time, and whether there is a file in its place."""
-        descriptor = _new_file(path)
+        descriptor = new_file(path)
         try:
-            _write(descriptor, content)
+            write_all(descriptor, content)
             # To ask first is quicker: most files are new, and an exception takes its time.
             replaces = bool(target) and os.access(target, os.F_OK) and copy_modes(target, descriptor)
             return self.finish_file(descriptor), replaces
         except BaseException as error:
-            _give_up(path, error)
+            give_up(path, error)
             raise
         finally:
             os.close(descriptor)
@@ -488,32 +331,3 @@ def _facts(path: str) -> tuple[int, int]:
     except (FileNotFoundError, NotADirectoryError):
         return -1, -1
     return facts.st_size, facts.st_mtime_ns
-
-
-def blocks_of(digests: BlockDigests) -> bytes | None:
-    """Return the list of block digests as it is recorded: none for data of one block."""
-    return digests.blocks if digests.size_bytes > BLOCK_BYTES else None
-
-
-def _new_file(path: str) -> int:
-    try:
-        return os.open(path, _FLAGS, 0o666)
-    except OSError:
-        with files.os_errors(path, "write"):
-            raise
-
-
-def _give_up(path: str, error: BaseException) -> None:
-    """Delete a new file that could not be completed, and raise the system's error as ours."""
-    files.remove(path, missing_ok=True, durability="os")
-    if isinstance(error, OSError) and not isinstance(error, HoldfastError):
-        with files.os_errors(path, "write"):
-            raise error
-
-
-def _write(descriptor: int, piece: Buffer) -> int:
-    total = len(piece)
-    done = os.write(descriptor, piece)
-    while done < total:
-        done += os.write(descriptor, memoryview(piece)[done:])
-    return total

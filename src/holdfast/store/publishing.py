@@ -13,7 +13,8 @@ from holdfast.database.store_index import ABSENT, LIVE, IndexRow, StoreIndex
 from holdfast.errors import HoldfastError
 from holdfast.hashing import BLOCK_BYTES
 from holdfast.store.changes import HeldContent, Outcome, received
-from holdfast.store.directory import Staged, StoreDirectory, new_name
+from holdfast.store.directory import StoreDirectory, new_name
+from holdfast.store.staging import Staged
 from holdfast.store.survey import TRUST_NS, UNKNOWN, Survey, kept
 
 __all__ = ["Publisher"]

@@ -26,9 +26,9 @@ from holdfast.paths import local_path
 from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
 from holdfast.store.changes import Content, HeldContent, Incoming, Outcome, missing
-from holdfast.store.directory import blocks_of
 from holdfast.store.matching import Condition, Found
 from holdfast.store.spooling import HELD_BYTES, SpooledContent, SpooledIncoming
+from holdfast.store.staging import blocks_of
 from holdfast.store.value import HeldReader, Value
 from holdfast.types import DURABILITIES, Durability, Json, PathLike
 

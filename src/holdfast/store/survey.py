@@ -16,9 +16,10 @@ from holdfast import files
 from holdfast.database.store_index import ABSENT, LIVE, UNREADABLE, IndexRow, StoreIndex
 from holdfast.errors import BusyError, HoldfastError, NotFoundError
 from holdfast.hashing import hash_blocks
-from holdfast.store.directory import Look, StoreDirectory, blocks_of
+from holdfast.store.directory import Look, StoreDirectory
 from holdfast.store.inputs import decode_metadata, encode_metadata
 from holdfast.store.names import DATA, METADATA, key_of
+from holdfast.store.staging import blocks_of
 from holdfast.store.watching import DirectoryWatch, watch_of
 
 __all__ = [
