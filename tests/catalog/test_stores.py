@@ -119,7 +119,7 @@ def test_reading_says_that_it_is_verified_and_a_flipped_bit_in_a_chunk_is_an_err
 def test_a_chunk_that_is_gone_is_an_error_and_never_the_fill_value(lab):
     index(lab)
     (lab / "scan.zarr/deep/image/c/0/1").unlink()
-    with Catalog(lab) as catalog, pytest.raises(MissingFileError):
+    with Catalog(lab) as catalog, pytest.raises(MissingFileError, match=r"c/0/1 is not there .* --prune"):
         read(catalog, "scan.zarr", "deep", "image")
     summary = index(lab)
     assert summary.missing == 1

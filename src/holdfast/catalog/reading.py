@@ -251,6 +251,11 @@ class Files:
             asset = self._database.assets.by_location(self._places.location(path))
         except NotFoundError:
             return None
+        if not path.exists() and self._database.assets.is_member(asset.id):
+            raise MissingFileError(
+                f"{self._places.public(asset.location)} is not there any more; restore it, or if it was "
+                "removed on purpose, forget it with 'holdfast index --prune'"
+            )
         return self.trusted(asset, path, _state(path))
 
     def _is_settled(self, asset: AssetRow, path: Path, state: FileState) -> bool:

@@ -47,12 +47,11 @@ def store_node(found: Found, probed: Probed, places: Places, growing: Collection
 
 def _member(found: Found, growing: Collection[str]) -> NewAsset:
     assert found.state is not None
-    state, size, mtime_ns = found.location in growing, found.state.size, found.state.mtime_ns
     return NewAsset(
         found.location,
-        size=size,
-        mtime_ns=mtime_ns,
-        state="growing" if state else "pending",
+        size=found.state.size,
+        mtime_ns=found.state.mtime_ns,
+        state="growing" if found.location in growing else "pending",
         parameter=MEMBER,
     )
 
