@@ -1,11 +1,29 @@
-"""A server that says that it kept whatever it is sent: the floor of a client that inserts."""
+"""A server that says that it kept whatever it is sent: the floor of a client that inserts.
 
+usage: canned_status.py [FILE]
+
+With FILE it waits for the disk once before each answer (4 KiB, written over and over): the floor of a server
+that keeps its word.
+"""
+
+import os
 import socket
+import sys
 
 import uvicorn
 
 BODY = b'{"status":true}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
+
+
+FILE = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT) if len(sys.argv) > 1 else None
+
+
+def wait_for_disk() -> None:
+    """Bring one page to the disk."""
+    if FILE is not None:
+        os.pwrite(FILE, os.urandom(4096), 0)
+        os.fdatasync(FILE)
 
 
 async def application(scope: dict, receive: object, send: object) -> None:
@@ -14,6 +32,7 @@ async def application(scope: dict, receive: object, send: object) -> None:
         return
     while (await receive()).get("more_body"):
         pass
+    wait_for_disk()
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": BODY})
 

@@ -292,8 +292,9 @@ class Site:
         left.add_done_callback(lambda _: news.set())
         self._listeners.add(wake := lambda: _wake(loop, news))
         quiet_since = loop.time()
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
         try:
+            # The head goes out now, whenever the first event comes.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
             while not (left.done() or self.is_stopping):
                 news.clear()
                 events = await self.run(request, "io", live.source.take)
@@ -341,6 +342,8 @@ class _Endpoint:
             site.metrics.count(request.method, reply.status, time.perf_counter() - started)
         finally:
             site.metrics.in_flight -= 1
+            # It leads back to the request: without it nothing is left to the garbage collector.
+            scope.pop("holdfast.is_here", None)
 
     async def _answer(self, site: Site, route: Route | None, request: Request, receive: Receive) -> Reply:
         try:

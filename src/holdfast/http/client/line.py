@@ -282,11 +282,13 @@ class LineAnswer:
             return data
         pieces = []
         while wanted:
-            # Never more room than what arrived needs: the announced size may be a lie.
-            piece = bytearray(min(wanted, PIECE_BYTES))
-            count = self.readinto(memoryview(piece))
-            pieces.append(piece[:count])
-            wanted -= count
+            # Not all the room at once: the announced size may be a lie.
+            piece = memoryview(bytearray(min(wanted, PIECE_BYTES)))
+            filled = 0
+            while filled < len(piece):
+                filled += self.readinto(piece[filled:])
+            pieces.append(piece)
+            wanted -= filled
         return b"".join(pieces)
 
     def readinto(self, view: memoryview, /) -> int:
