@@ -221,6 +221,13 @@ def test_nothing_can_be_smuggled_into_a_head(target, fields):
         tcp.open("GET", target, fields)
 
 
+def test_what_a_head_cannot_hold_is_told_without_telling_the_key():
+    with scripted() as (_, tcp), pytest.raises(InvalidInputError, match="cannot hold") as raised:
+        tcp.open("GET", "/", [("authorization", "Apikey secret☃")])
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_does_not_use_the_connections_of_its_parent():
     with scripted([OK], [OK], [OK]) as (script, tcp):

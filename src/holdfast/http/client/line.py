@@ -195,7 +195,12 @@ class Lines:
         if _BREAKS_TARGET.search(target) or _BREAKS_FIELD.search("".join([a + b for a, b in fields])):
             raise InvalidInputError("a line break in an address or a field of a request; leave it out")
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
-        head = f"{method} {target} HTTP/1.1\r\n{self._begin}{lines}\r\n".encode("latin-1")
+        try:
+            head = f"{method} {target} HTTP/1.1\r\n{self._begin}{lines}\r\n".encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                f"a field of a request cannot hold {error.object[error.start]!r}"
+            ) from None
         return head if body is None else b"".join((head, body))
 
     def _take(self) -> socket:
