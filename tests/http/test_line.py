@@ -63,6 +63,9 @@ def scripted(*answers: list[bytes] | None, timeout_s: float = 5.0) -> Iterator[t
         yield script, tcp
     finally:
         tcp.close()
+        with suppress(OSError):
+            # Closing alone would not wake who waits in it.
+            script.listener.shutdown(socket.SHUT_RDWR)
         script.listener.close()
         script.thread.join(5)
 
