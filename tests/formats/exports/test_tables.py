@@ -242,6 +242,7 @@ def test_columns_are_chosen_in_order():
     assert exported(part, "csv").decode().splitlines()[0] == "small,n"
     assert list(json.loads(exported(part, "json"))) == ["small", "n"]
     assert pa.ipc.open_file(exported(part, "arrow")).read_all().column_names == ["small", "n"]
+    assert exported(TablePart.of(PARTS, ["n", "small", "n"]), "csv").decode().splitlines()[0] == "n,small"
     one = TablePart.of(PARTS, ["n"], 1)
     assert json.loads(exported(one, "json")) == {"n": [1, -2]}
     with pytest.raises(NotFoundError, match="no column 'z'"):

@@ -166,7 +166,7 @@ class TablePart:
         partition: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> TablePart:
-        """Return the part of a table; all columns when they are None.
+        """Return the part of a table; all columns when they are None, one that is named twice only once.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class TablePart:
             There is no such partition.
         """
         structure = reader.structure
-        names = list(structure.columns) if columns is None else list(columns)
+        names = list(structure.columns) if columns is None else list(dict.fromkeys(columns))
         missing = [name for name in names if name not in structure.columns]
         if missing:
             raise NotFoundError(f"no column {missing[0]!r}; there are {', '.join(structure.columns)}")
