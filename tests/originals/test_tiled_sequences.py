@@ -11,6 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+import holdfast as hf
+from holdfast.catalog import check, download
+from originals.tiled_server import tiled_serving
 from served import KEY, holdfast, served
 
 pytestmark = pytest.mark.originals
@@ -84,3 +87,19 @@ def test_pages_of_several_shapes_are_a_container(ask):
 
 def test_a_picture_is_an_array_of_colours(ask):
     assert ask("client['picture.png'].read()") == COLOURS.tolist()
+
+
+def test_a_sequence_of_a_tiled_server_comes_home_with_all_files_and_opens_offline(tmp_path):
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    for number, frame in enumerate(FRAMES):
+        tifffile.imwrite(lab / f"name_{number + 1:04d}.tif", frame)
+    command = ["directory", lab, "--keep-ext", "--api-key", "secret"]
+    serving = tiled_serving("0.2.20", command, "Indexing complete")
+    with serving as url, hf.from_uri(url, api_key="secret") as client:
+        assert np.array_equal(client["name_"].read(), FRAMES)
+        download(client, tmp_path / "home")
+    with hf.from_catalog(tmp_path / "home") as copy:
+        assert list(copy) == ["name_"]
+        assert np.array_equal(copy["name_"][1:4, ::-1], FRAMES[1:4, ::-1])
+    assert check(tmp_path / "home").ok

@@ -233,7 +233,7 @@ class Round:
         added, updated = self._recorder.flush()
         self.summary.added += added
         self.summary.updated += updated
-        done = self.summary.added + self.summary.updated + self.summary.unchanged
+        done = self.summary.added + self.summary.updated + self.summary.unchanged + self._sequences.looked
         self.progress.step(done, self.summary.files if self._is_scanned else -1)
 
     def _take(self, found: Found, probed: Probed) -> None:

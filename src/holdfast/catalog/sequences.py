@@ -111,9 +111,15 @@ class Sequences:
     ----------
     catalog : Catalog
         Open for writing.
+
+    Attributes
+    ----------
+    looked : int
+        How many files were looked into of runs that are not known yet.
     """
 
     def __init__(self, catalog: Catalog) -> None:
+        self.looked = 0
         self._catalog = catalog
         self._runs: dict[str, _Run] = {}
 
@@ -161,6 +167,7 @@ class Sequences:
         if probed is None:
             run.frames.pop(frame.location, None)
         elif frame.location not in run.looked:
+            self.looked += 1
             run.looked[frame.location] = _Looked(probed, is_growing)
         else:
             # Looked into once more for its metadata: what was digested before stays.
@@ -187,6 +194,7 @@ class Sequences:
         missing = [(frame, False) for frame in wanted if frame.location not in run.described]
         if missing:
             return self._ask(run, missing)
+        self.looked -= len(run.looked)
         for location in run.frames:
             self._runs.pop(location, None)
         writing = _Writing(self._catalog, run, sequences, single)
