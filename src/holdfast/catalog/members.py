@@ -31,11 +31,13 @@ class Members:
     ----------
     catalog : Catalog
         Open for writing.
+    is_used : bool
+        Whether there are members, or may be some; else nothing is asked of the database.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, is_used: bool) -> None:
         self._catalog = catalog
-        self._linked = catalog.database.frames.linked()
+        self._linked = catalog.database.frames.linked() if is_used else {}
         self._seen: list[Found] = []
         self._new: dict[str, Found] = {}
 

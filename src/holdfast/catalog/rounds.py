@@ -172,8 +172,9 @@ class Round:
         self._changed: list[int] = []
         self._renewed: set[str] = set()
         self._sequences = Sequences(catalog)
-        self._members = Members(catalog)
-        self._frames = catalog.database.frames.locations()
+        is_grouped = options.sequences or catalog.database.fact(SEQUENCES_FACT) == "yes"
+        self._members = Members(catalog, is_used=is_grouped)
+        self._frames = catalog.database.frames.locations() if is_grouped else set()
         group = grouping(catalog.database, options.sequences)
         self._scan = scan(self._places, group) if options.found is None else iter(options.found)
         self._is_scanned = False

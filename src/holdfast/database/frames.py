@@ -128,11 +128,12 @@ class FrameReader:
 
     def linked(self) -> dict[str, bool]:
         """Return the locations of all files that other files name, and whether each has a node of its own."""
-        used = "EXISTS (SELECT 1 FROM data_source_assets l WHERE l.asset = a.id AND l.parameter"
         with self._file.lease() as connection:
             rows = connection.execute(
-                f"SELECT a.location, {used} = 'data_uri') FROM assets a WHERE a.is_directory = 0 "
-                f"AND ({used} LIKE 'external:%') OR {used} LIKE 'virtual:%'))"
+                "SELECT a.location, EXISTS (SELECT 1 FROM data_source_assets o "
+                "WHERE o.asset = a.id AND o.parameter = 'data_uri') FROM (SELECT DISTINCT asset "
+                "FROM data_source_assets WHERE parameter LIKE 'external:%' OR parameter LIKE 'virtual:%') l "
+                "JOIN assets a ON a.id = l.asset WHERE a.is_directory = 0"
             ).fetchall()
         return {location: bool(has_node) for location, has_node in rows}
 
