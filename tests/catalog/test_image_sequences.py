@@ -14,7 +14,7 @@ from holdfast.app import ServeOptions, build
 from holdfast.catalog import from_catalog, from_uri, index
 from holdfast.catalog.tree import Catalog
 from holdfast.cli import run
-from holdfast.errors import HoldfastError
+from holdfast.errors import ForbiddenError, HoldfastError
 from holdfast.events import ProgressEnd, bus
 
 LONG_AGO = 1_700_000_000
@@ -154,3 +154,19 @@ def test_numbered_fits_images_are_one_array(tmp_path):
     index(tmp_path, sequences=True)
     with Catalog(tmp_path) as catalog, catalog.array(("light_",)) as array:
         assert np.array_equal(array.read((slice(None, None, -2), 1)), frames[::-2, 1])
+
+
+def test_a_frame_that_is_a_link_is_followed_inside_and_refused_outside(tmp_path):
+    directory = write(tmp_path / "run")
+    (directory / "elsewhere").mkdir()
+    (directory / "img_003.tif").rename(directory / "elsewhere" / "three.tif")
+    (directory / "img_003.tif").symlink_to("elsewhere/three.tif")
+    index(directory, sequences=True)
+    with from_catalog(directory) as client:
+        assert np.array_equal(client["img_"].read(), STACK)
+        (directory / "elsewhere" / "three.tif").rename(tmp_path / "three.tif")
+        (directory / "img_003.tif").unlink()
+        (directory / "img_003.tif").symlink_to(tmp_path / "three.tif")
+        assert np.array_equal(client["img_"][4:], STACK[4:])
+        with pytest.raises(ForbiddenError):
+            client["img_"][3]

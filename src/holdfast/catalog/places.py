@@ -19,7 +19,7 @@ from holdfast.errors import ForbiddenError, InvalidInputError
 from holdfast.paths import is_below
 from holdfast.types import PathLike
 
-__all__ = ["STORAGE_FACT", "Places"]
+__all__ = ["STORAGE_FACT", "Neighbours", "Places"]
 
 STORAGE_FACT = "storage"
 """The database's own note of the directory, relative to it, whose files it lists: ``data`` or ``.``."""
@@ -127,6 +127,36 @@ class Places:
     def public(self, location: str) -> str:
         """Return a location as clients see it: relative to the storage; outside it, the name alone."""
         return location.rsplit("/", 1)[-1] if location.startswith("/") else "/".join(self.key(location))
+
+
+class Neighbours:
+    """The way to many files of one directory, whose links are followed once.
+
+    Parameters
+    ----------
+    places : Places
+        What may be opened.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._above: str | None = None
+        self._directory = places.storage
+
+    def find(self, location: str) -> Path:
+        """Return where a recorded file is; a link among them is followed as `Places.checked` does.
+
+        Raises
+        ------
+        ForbiddenError
+            It lies outside the directories that may be read.
+        """
+        above, _, name = location.rpartition("/")
+        if above != self._above:
+            self._directory = self._places.checked(above or ".")
+            self._above = above
+        path = Path(f"{self._directory}/{name}")
+        return self._places.checked(location) if path.is_symlink() else path
 
 
 def _relative(path: Path, top: Path) -> str | None:

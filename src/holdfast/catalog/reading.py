@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.catalog.leases import Lease, LeasedArray, LeasedAwkward, LeasedSparse, LeasedTable
 from holdfast.catalog.opened import OpenFiles
-from holdfast.catalog.places import Places
+from holdfast.catalog.places import Neighbours, Places
 from holdfast.catalog.resting import is_recent, is_written
 from holdfast.database import AssetRow, Database, SequenceRow
 from holdfast.errors import (
@@ -122,21 +122,26 @@ class Files:
         """Return the array of a sequence; its files are opened when they are read, each by itself."""
         form = get_format(row.mimetype.removeprefix(SEQUENCE_TYPE))
         parameters = json.loads(row.parameters)
+        neighbours = Neighbours(self._places)
 
         def frames(numbers: Sequence[int]) -> Iterator[AbstractContextManager[ArrayReader]]:
             """Look frames up, many at a time, and give what opens each."""
             for start in range(0, len(numbers), _FRAMES_AT_ONCE):
                 part = numbers[start : start + _FRAMES_AT_ONCE]
                 for asset in self._database.frames.numbered(row, part):
-                    yield self._frame(asset, form, parameters)
+                    yield self._frame(asset, neighbours.find(asset.location), form, parameters)
 
         structure = ArrayStructure.from_json(json.loads(row.structure))
         return LeasedArray(SequenceArray(structure, frames, is_verified=row.is_verified), None, row.first)
 
     @contextmanager
-    def _frame(self, asset: AssetRow, form: Format, parameters: Mapping[str, Any]) -> Iterator[ArrayReader]:
+    def _frame(
+        self, asset: AssetRow, path: Path, form: Format, parameters: Mapping[str, Any]
+    ) -> Iterator[ArrayReader]:
         """Open one file of a sequence; it is not kept open, for a slice goes through many."""
-        with form.open(self.source(asset)) as opened:
+        digests = self.trusted(asset, path, _state(path))
+        source = Source(path, digests=digests, name=self._places.public(asset.location))
+        with form.open(source) as opened:
             yield opened.array(parameters)
 
     def table(self, asset: AssetRow, mimetype: str, parameters: Mapping[str, Any]) -> LeasedTable:

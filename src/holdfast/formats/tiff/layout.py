@@ -196,18 +196,33 @@ class _Reader:
         """Return offset and size of every segment, all in the file; `itemsize` is 0 where they are packed."""
         tiled = 324 in self._tags
         count = math.prod(_grid(full, tile))
-        offsets = self._numbers(324 if tiled else 273, count)
-        sizes = (
-            _raw_sizes(full, tile, itemsize, count)
-            if itemsize
-            else self._numbers(325 if tiled else 279, count)
-        )
-        segments = np.stack([offsets, sizes], axis=1)
-        if sizes.max() > MAX_SEGMENT_BYTES and not itemsize:
+        if count == 1:
+            offset = self._single(324 if tiled else 273)
+            length = math.prod(tile) * itemsize or self._single(325 if tiled else 279)
+            offsets, sizes = np.array([offset]), np.array([length])
+        else:
+            offsets = self._numbers(324 if tiled else 273, count)
+            sizes = (
+                self._numbers(325 if tiled else 279, count)
+                if not itemsize
+                else _raw_sizes(full, tile, itemsize, count)
+            )
+        self._check(offsets, sizes, size, is_packed=not itemsize)
+        return np.stack([offsets, sizes], axis=1)
+
+    def _single(self, code: int) -> int:
+        """Return the offset or size of the only segment, as every frame of a detector has it."""
+        tag = self._tags.get(code)
+        if tag is None or tag.amount != 1:
+            return int(self._numbers(code, 1)[0])
+        return min(self.one(code, 0), 1 << 62)
+
+    def _check(self, offsets: np.ndarray, sizes: np.ndarray, size: int, *, is_packed: bool) -> None:
+        """Refuse segments that are not in the file, or too large to be unpacked."""
+        if is_packed and sizes.max() > MAX_SEGMENT_BYTES:
             raise UnreadableError(f"{self._name} has a strip or tile of {sizes.max()} packed bytes")
-        if segments.min() <= 0 or segments.sum(axis=1).max() > size:
+        if min(offsets.min(), sizes.min()) <= 0 or (offsets + sizes).max() > size:
             raise UnreadableError(f"{self._name} is truncated: strips or tiles of a page are not in the file")
-        return segments
 
     def _numbers(self, code: int, count: int) -> np.ndarray:
         """Return exactly as many offsets or sizes as there are segments."""

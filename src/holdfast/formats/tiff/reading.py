@@ -9,6 +9,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,14 @@ _VENDORS = (
 
 def page_reader(page: Page, source: Source, decoder: Decoder) -> ArrayReader:
     """Return what reads a page: straight from the file where its bytes lie there as they are."""
-    structure = ArrayStructure.build(page.dtype, page.shape, stored=_stored(page))
+    structure = _structure(page.dtype, page.shape, _stored(page))
     if page.run is not None:
         return RawArray(structure, [Segment(source, page.run, page.nbytes)])
     return PageArray(structure, page, source, decoder)
+
+
+# Thousands of frames have the same.
+_structure = lru_cache(256)(lambda dtype, shape, stored: ArrayStructure.build(dtype, shape, stored=stored))
 
 
 def _stored(page: Page) -> tuple[int, ...]:
