@@ -265,3 +265,5 @@ def test_odd_names_of_columns_have_a_place_in_hdf5():
     odd = MemoryTable({name: np.arange(2) for name in names})
     with h5py.File(io.BytesIO(exported(odd, "h5"))) as file:
         assert sorted(file) == sorted(["a%2Fb", "%2E", "%", "n%00"])
+    with pytest.raises(NotAcceptableError, match=r"two columns would be 'a%2Fb'"):
+        exported(MemoryTable({"a/b": np.arange(2), "a%2Fb": np.arange(2)}), "h5")

@@ -158,6 +158,18 @@ def test_what_has_no_form_is_named_before_a_byte():
         exported(many, "h5")
 
 
+def test_halves_of_surrogate_pairs_in_metadata_are_escaped():
+    facts = {"a": "\ud800", "b": ["\ud800", "x"], "\ud801": {"c": "\udfff"}}
+    tree = MemoryNode("", {"a": IMAGE}, facts)
+    assert json.loads(exported(tree, "json"))["metadata"] == facts
+    with zipfile.ZipFile(io.BytesIO(exported(tree, "zip"))) as archive:
+        assert json.loads(archive.read("metadata.json"))["metadata"] == facts
+    with h5py.File(io.BytesIO(exported(tree, "h5"))) as file:
+        assert file.attrs["a"] == "\\ud800"
+        assert file.attrs["b"].tolist() == ["\\ud800", "x"]
+        assert json.loads(file.attrs["\\ud801"]) == {"c": "\udfff"}
+
+
 def test_what_is_neither_data_nor_a_file():
     """A link that leads nowhere is in the metadata; a structure that has no form is refused."""
     tree = MemoryNode("", [MemoryNode("lost", "bytes", {"error": "needs 'gone.h5'"}), MemoryNode("a", IMAGE)])

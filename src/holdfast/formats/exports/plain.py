@@ -8,6 +8,7 @@ Owns one rule for each kind of type, so that all texts agree; writes no text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,7 +43,11 @@ def is_plain(dtype: np.dtype[Any]) -> bool:
 
 def to_json(value: Any) -> bytes:
     """Return a plain value as JSON; numbers that are not finite become null."""
-    return _ENCODER.encode(value)
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        # Metadata may hold halves of surrogate pairs, which JSON has as escapes and UTF-8 has not.
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def to_json_lines(values: Iterable[Any]) -> bytes:

@@ -241,6 +241,8 @@ def _common(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _column(group: h5py.Group, name: str, dtype: np.dtype[Any]) -> h5py.Dataset:
+    if _link_name(name) in group:
+        raise NotAcceptableError(f"two columns would be {_link_name(name)!r} in HDF5; choose one of them")
     kind = h5py.string_dtype() if dtype.kind in "UO" else _stored(dtype)
     dataset = group.create_dataset(_link_name(name), (0,), kind, maxshape=(None,), chunks=(_CHUNK_ROWS,))
     _put_units(dataset, dtype)
@@ -281,7 +283,7 @@ def _put_attributes(thing: h5py.Group | h5py.Dataset, metadata: Mapping[str, Any
 
 def _attribute(value: Any) -> Any:
     if isinstance(value, str) and "\0" not in value:
-        return value.encode("utf-8", "backslashreplace").decode()
+        return _utf8(value)
     if isinstance(value, bool | float) or (
         isinstance(value, int) and -_LARGEST_INTEGER <= value < _LARGEST_INTEGER
     ):
@@ -293,8 +295,12 @@ def _attribute(value: Any) -> Any:
             if array.dtype.kind in "bif":
                 return array
         if kinds == {str} and not any("\0" in each for each in value):
-            return np.array(value, object)
+            return np.array(list(map(_utf8, value)), object)
     return to_json(value).decode()
+
+
+def _utf8(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _attach_scales(group: h5py.Group) -> None:
@@ -313,7 +319,7 @@ def _attach_scales(group: h5py.Group) -> None:
 
 def _link_name(name: str, slash: str = "%2F") -> str:
     """Return a name that HDF5 takes."""
-    plain = name.replace("\0", "%00")
+    plain = _utf8(name).replace("\0", "%00")
     if slash:
         plain = plain.replace("/", slash)
     return {"": "%", ".": "%2E"}.get(plain, plain)
