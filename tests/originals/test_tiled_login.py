@@ -217,6 +217,9 @@ def test_what_their_client_wrote_is_found_and_taken_home(root, theirs, tmp_path)
     assert all("computed on arrival" in note for note in report.notes)
     stored = Path(theirs("root['lab/a'].include_data_sources().data_sources()[0].assets[0].data_uri")[16:])
     assert contents(tmp_path / "stuff" / "data" / "lab" / "a") == contents(stored) != {}
+    assert hf.check(tmp_path / "stuff").ok
+    with hf.from_catalog(tmp_path / "stuff") as taken:
+        assert taken["lab/a"].read().tolist() == np.arange(12.0).reshape(3, 4).tolist()
     hf.download(lab["t"], tmp_path / "table")
     assert hf.check(tmp_path / "table").ok
 

@@ -161,8 +161,10 @@ def test_data_in_no_file_is_named_and_what_is_inside_files_is_not():
     made = nodes(
         lab=("container", [asset(1, "lab", is_directory=True)]),
         lab__aDOTh5=("container", [asset(2, "lab/a.h5")]),
+        lab__group=("container", [asset(3, "lab/group", is_directory=True)]),
         memory=("container", []),
     )
-    for path in ("lab/a.h5/x", "lab/b", "memory/t"):
+    made["lab", "group"]["attributes"]["data_sources"][0]["mimetype"] = "application/x-zarr"
+    for path in ("lab/a.h5/x", "lab/group/y", "lab/b", "memory/t"):
         made[tuple(path.split("/"))] = item(path, "table" if path.endswith("t") else "array")
     assert place(made, lambda path, asset: ()).without_file == ["lab/b", "memory/t"]

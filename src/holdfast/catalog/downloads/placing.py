@@ -121,10 +121,17 @@ def _has_file(path: Path, nodes: Mapping[Path, Json]) -> bool:
     """Whether the data of a node, if it has any, is in a file: its own, or that of a node above."""
     if nodes[path]["attributes"]["structure_family"] in _WITHOUT_DATA:
         return True
-    above = (nodes.get(path[:depth]) for depth in range(len(path), 0, -1))
-    return any(
-        not asset.is_directory or each is nodes[path] for each in above if each for asset in _assets(each)
-    )
+    if _assets(nodes[path]):
+        return True
+    above = (nodes[path[:depth]] for depth in range(len(path) - 1, 0, -1) if path[:depth] in nodes)
+    return any(not (asset.is_directory and _is_plain(each)) for each in above for asset in _assets(each))
+
+
+def _is_plain(item: Json) -> bool:
+    """Whether a node is a directory of files that are nodes of their own, not one that is a file together."""
+    is_container = item["attributes"]["structure_family"] == "container"
+    types = {source.get("mimetype") for source in item["attributes"].get("data_sources") or []}
+    return is_container and types <= _PLAIN
 
 
 def _assets(item: Json) -> list[Asset]:
@@ -146,9 +153,7 @@ def _contents(item: Json, path: Path, asset: Asset, manifest: Manifest) -> Itera
     """Give the files of an asset: itself, or those inside; what is in a plain directory has its own nodes."""
     if not asset.is_directory:
         return [((), asset)]
-    is_container = item["attributes"]["structure_family"] == "container"
-    types = {source.get("mimetype") for source in item["attributes"].get("data_sources") or []}
-    return [] if is_container and types <= _PLAIN else manifest(path, asset)
+    return [] if _is_plain(item) else manifest(path, asset)
 
 
 def _put(placing: Placing, node: Path, asset: Asset, home: Path, contents: Iterable[Inside]) -> None:
