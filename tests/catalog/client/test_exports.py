@@ -166,7 +166,7 @@ def test_progress_is_told_in_bytes(client, tmp_path):
 def damaged(tmp_path_factory):
     """A directory with an array whose last block was changed after it was indexed, with the old time."""
     top = tmp_path_factory.mktemp("damaged")
-    np.save(top / "a.npy", np.arange(4_000_000.0).reshape(2000, 2000))
+    np.save(top / "a.npy", np.arange(2_250_000.0).reshape(1500, 1500))
     os.utime(top / "a.npy", (10**9, 10**9))
     index(top, digest="now")
     with (top / "a.npy").open("r+b") as file:
@@ -176,7 +176,7 @@ def damaged(tmp_path_factory):
     return top
 
 
-FORMATS = ["npy", "csv", "json", "h5", "tiff", "txt"]
+FORMATS = ["npy", "csv", "json", "h5", "tiff"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
