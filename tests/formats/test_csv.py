@@ -120,3 +120,10 @@ def test_a_table_without_rows_is_one_empty_batch(tmp_path):
     with CSV.open(Source(tmp_path / "a.csv")) as opened:
         (batch,) = opened.table({}).batches(["b"])
         assert (batch.columns, len(batch)) == (("b",), 0)
+
+
+def test_one_long_cell_does_not_pad_the_short_ones(tmp_path):
+    content = b"a,b\n" + b"x,1\n" * 30_000 + b"y" * 100_000 + b",2\n"
+    table = read(tmp_path, content)
+    assert table["a"].nbytes < 1 << 20
+    assert len(table["a"][-1]) == 100_000

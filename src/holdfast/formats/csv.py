@@ -30,6 +30,7 @@ from holdfast.types import PathLike
 __all__ = ["CSV", "CsvFile", "CsvFormat", "CsvTable"]
 
 _ROWS = 1 << 16
+_LONGEST_PADDED = 256
 _SAMPLE_BYTES = 32 << 20
 _HEADER_CHARACTERS = 1 << 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -306,7 +307,12 @@ def _booleans(cells: list[str]) -> np.ndarray:
 
 
 def _texts(cells: list[str]) -> np.ndarray:
-    return np.array(cells, np.str_)
+    # NumPy pads every text to the longest one: a long cell among many short ones would fill the memory.
+    if max(map(len, cells), default=0) <= _LONGEST_PADDED:
+        return np.array(cells, np.str_)
+    texts = np.empty(len(cells), object)
+    texts[:] = cells
+    return texts
 
 
 _TEXT = "U1"
