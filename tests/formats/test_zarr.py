@@ -116,10 +116,7 @@ def read(path, key="", index=...):
         return file.array({"dataset": key} if key else {}).read(index)
 
 
-CONTRACT = [
-    "2: default codecs", "2: F order, no codecs", "2: structured", "2: delta", "2: text",
-    "3: no codecs", "3: scalar", "3: shards", "3: transposed", "3: zstd with checksum",
-]  # fmt: skip
+CONTRACT = ["2: F order, no codecs", "2: structured", "3: no codecs", "3: shards", "3: zstd with checksum"]
 
 
 class TestZarr(DirectoryFormatTests):
@@ -172,16 +169,15 @@ def test_texts_of_any_length_become_as_wide_as_the_longest(tmp_path, version):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_attributes_names_of_axes_and_coordinates_are_described(tmp_path, version):
-    xarray = pytest.importorskip("xarray")
     path = tmp_path / "a.zarr"
-    data = xarray.Dataset(
-        {"t": (("y", "x"), IMAGE[:3, :4].astype("f8"), {"units": "K"})},
-        {"x": np.arange(4.0), "y": np.arange(3)},
-        {"title": "a test"},
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        data.to_zarr(path, zarr_format=version)
+    zarr.open_group(path, mode="w", zarr_format=version).attrs["title"] = "a test"
+    for name, dims, array in [("t", ["y", "x"], IMAGE[:3, :4]), ("x", ["x"], np.arange(4.0))]:
+        write(path, version, array, {"dimension_names": dims} if version == 3 else {}, name)
+        made = zarr.open_group(path)[name]
+        made.attrs["units"] = "K"
+        if version == 2:
+            # As xarray names axes there.
+            made.attrs["_ARRAY_DIMENSIONS"] = dims
     root = describe(path)
     found = {child.key: child for child in root.children}
     assert root.specs == ["xarray_dataset"]
@@ -243,7 +239,7 @@ def test_a_slice_of_a_terabyte_without_chunks_stays_small(tmp_path, compressors)
 
 def test_a_slice_of_many_tiny_absent_chunks_lists_directories_once(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", shape=(1 << 20, 1 << 20), chunks=(1, 1), dtype="u1", fill_value=9)
-    assert read(tmp_path / "a.zarr", index=(slice(0, 300), slice(0, 100))).sum() == 9 * 30000
+    assert read(tmp_path / "a.zarr", index=(slice(0, 100), slice(0, 100))).sum() == 9 * 10000
 
 
 def test_a_chunk_larger_than_memory_allows_is_refused_before_it_is_decoded(tmp_path):
@@ -263,7 +259,7 @@ def damaged(tmp_path, version=3, **options):
     return path, path / ("c/0/0" if version == 3 else "0.0")
 
 
-BOMB = bytes(32 << 20)
+BOMB = bytes(16 << 20)
 BOMBS = {
     "GZip": lambda: gzip.compress(BOMB),
     "Zlib": lambda: __import__("zlib").compress(BOMB),
@@ -483,7 +479,7 @@ def test_groups_in_groups_end_somewhere(tmp_path):
 def test_any_single_byte_of_a_document_may_be_wrong_and_the_answer_is_an_error_or_an_array(tmp_path, version):
     path = write(tmp_path / "a.zarr", version, IMAGE, CHUNKS)
     whole = entry_of(path).read_bytes()
-    for position in range(0, len(whole), 5):
+    for position in range(0, len(whole), 11):
         data = bytearray(whole)
         data[position] ^= 0x11
         entry_of(path).write_bytes(data)

@@ -26,7 +26,7 @@ zarr = pytest.importorskip("zarr")
 fits = pytest.importorskip("astropy.io.fits")
 numcodecs = pytest.importorskip("numcodecs")
 
-EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+EXAMPLES = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 IMAGE = np.arange(60, dtype="i2").reshape(6, 10)
 
 
@@ -150,7 +150,7 @@ def test_codecs_answer_any_bytes_with_few_bytes_or_an_error(name):
 
 
 def test_types_and_fill_values_are_values_or_refused():
-    @settings(EXAMPLES, max_examples=300)
+    @settings(EXAMPLES, max_examples=100)
     @given(JSON_VALUES, JSON_VALUES)
     def check(data_type: object, fill: object) -> None:
         for read in (type_of_v2, type_of_v3):
