@@ -15,12 +15,14 @@ from served import holdfast, served
 
 # h5py.File(…, "a") takes HDF5's own lock, and raises when anybody else holds one.
 WRITER = """
-import sys, time
+import os, sys, time
 import h5py, numpy as np
 path, seconds, swmr = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "swmr"
 opened = rows = 0
-until = time.monotonic() + seconds
+is_served, until = False, time.monotonic() + 60
 while time.monotonic() < until:
+    if not is_served and os.path.exists(path + ".served"):
+        is_served, until = True, time.monotonic() + seconds
     with h5py.File(path, "a", libver="latest" if swmr else None) as file:
         opened += 1
         data = file.require_dataset("entry/counts", (rows, 64), "i4", maxshape=(None, 64), chunks=(8, 64)) \\
@@ -41,12 +43,13 @@ def test_a_writer_opens_its_file_at_any_moment_while_we_index_and_serve(tmp_path
     (root / "other.json").write_text('{"n": 1}')
     path = root / "scan.h5"
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), "6", library],
+        [sys.executable, "-c", WRITER, str(path), "4", library],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     with served(root, "--public", "--watch", "0.5") as server:
+        Path(f"{path}.served").touch()
         reads = keep_reading(server.url, writer)
     said, complained = writer.communicate(timeout=30)
     assert writer.returncode == 0, complained
