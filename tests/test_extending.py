@@ -20,6 +20,9 @@ from holdfast import download, from_uri
 from holdfast.errors import UnreadableError
 from served import KEY, SOURCE, holdfast, served
 
+# Many small cases, or servers that work for a while: minutes in all.
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "holdfast-edf"
 FRAMES = np.arange(3 * 40 * 50, dtype="<u2").reshape(3, 40, 50)
 

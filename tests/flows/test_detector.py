@@ -13,6 +13,9 @@ import pytest
 from flows.wire import ShortBodyError, ask
 from served import holdfast, served
 
+# Many small cases, or servers that work for a while: minutes in all.
+pytestmark = pytest.mark.slow
+
 # h5py.File(…, "a") takes HDF5's own lock, and raises when anybody else holds one.
 WRITER = """
 import os, sys, time

@@ -12,6 +12,9 @@ import pytest
 from holdfast.formats.probe import Job, Probed, ProbeFailure
 from holdfast.formats.workers import ProbePool
 
+# Many small cases, or servers that work for a while: minutes in all.
+pytestmark = pytest.mark.slow
+
 FILES = 150
 SECONDS_A_FILE = 5.0
 

@@ -16,6 +16,9 @@ from PIL import Image
 from fuzz.test_damaged_files import edited, read_everything
 from holdfast.errors import HoldfastError
 
+# Many small cases, or servers that work for a while: minutes in all.
+pytestmark = pytest.mark.slow
+
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 LONGEST_S = 5.0
 STACK = (np.arange(3 * 20 * 21) % 251 + 1).astype("u1").reshape(3, 20, 21)

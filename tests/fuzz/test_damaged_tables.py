@@ -18,6 +18,9 @@ from fuzz.test_damaged_hdf5 import probed  # noqa: E402
 from holdfast.errors import HoldfastError  # noqa: E402
 from holdfast.formats.probe import ProbeFailure  # noqa: E402
 
+# Many small cases, or servers that work for a while: minutes in all.
+pytestmark = pytest.mark.slow
+
 FILES = 60
 
 

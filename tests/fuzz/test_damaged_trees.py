@@ -21,6 +21,9 @@ from holdfast.formats.registry import entry_names
 from holdfast.formats.zarr.codecs import byte_codec
 from holdfast.formats.zarr.types import fill_value, type_of_v2, type_of_v3
 
+# Many small cases, or servers that work for a while: minutes in all.
+pytestmark = pytest.mark.slow
+
 netCDF4 = pytest.importorskip("netCDF4")
 zarr = pytest.importorskip("zarr")
 fits = pytest.importorskip("astropy.io.fits")
