@@ -221,6 +221,10 @@ def test_lenient_client_takes_old_data_and_marks_orphans(lab):
         (lambda c, s: c.find("analysis_header", {}, limit=-1), "limit"),
         (lambda c, s: c.find("analysis_header", {}, skip="x"), "skip"),
         (lambda c, s: c.find("analysis_header", {}, projection={"a": 1, "b": 0}), "projection"),
+        (lambda c, s: c.find("analysis_header", {}, projection={"a": []}), "projection"),
+        (lambda c, s: c.find("analysis_header", {}, projection=[["a"]]), "projection"),
+        (lambda c, s: c.find("analysis_header", {}, projection=[{}, "a"]), "projection"),
+        (lambda c, s: c.find("analysis_header", {}, projection="a"), "projection"),
         (lambda c, s: c.find("analysis_header", {"a": {"$regex": "("}}), "malformed"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.errors import HashError, InvalidInputError, NotAcceptableError, NotFoundError
 from holdfast.http.client import Connection
+from holdfast.http.pool import IO_THREADS
 from holdfast.http.serving import running
 from holdfast.records import Record
 from holdfast.records.client import RemoteRecord
@@ -354,7 +355,7 @@ def test_500_idle_listeners_hold_no_thread_and_leave_small_reads_quick(url, loca
         received = b""
         while b'"row":0' not in received:
             received += listener.recv(4096)
-    assert threading.active_count() <= threads + 1
+    assert threading.active_count() <= threads + IO_THREADS  # those of the lane, however many listen
     assert median_read() <= 2 * before
     local.append("live", 2.0)
     for listener in listeners:

@@ -39,17 +39,24 @@ def projected(documents: Iterable[dict[str, Json]], projection: Json) -> list[di
     """
     if not projection:
         return list(documents)
-    fields = dict.fromkeys(projection, 1) if isinstance(projection, list) else projection
-    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
+    names, flags = _asked(projection)
+    tree = _tree(names)
+    pick = _given if flags == {1} else _left
+    return [pick(document, tree) for document in documents]
+
+
+def _asked(projection: Json) -> tuple[list[Json], set[Json]]:
+    """Return the fields of a projection and what is said of them: one thing, 1 or 0."""
+    names: list[Json] = list(projection) if isinstance(projection, list | dict) else [None]
+    values = list(projection.values()) if isinstance(projection, dict) else [1]
+    if not all(isinstance(name, str) for name in names):
         raise InvalidInputError(
             f"a projection is a list of fields, or 1 or 0 for each, not {projection!r:.60}"
         )
-    flags = set(fields.values())
+    flags = {value if isinstance(value, int | float) else -1 for value in values}
     if flags not in ({1}, {0}):
         raise InvalidInputError("a projection has either 1 for all its fields or 0 for all")
-    tree = _tree(fields)
-    pick = _given if flags == {1} else _left
-    return [pick(document, tree) for document in documents]
+    return names, flags
 
 
 def _tree(fields: Iterable[str]) -> Tree:

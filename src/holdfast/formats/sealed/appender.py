@@ -80,7 +80,8 @@ class Appender:
         self._is_known = False
         self._pid = os.getpid()
         with self.locked():
-            self._put_mark()  # after a power cut the one on the disk may be of frames that are gone
+            with os_errors(self.what, "append to"):
+                self._put_mark()  # after a power cut the one on the disk may be of frames that are gone
             if parse_slots(page, self.header.key, self.what).is_of_earlier_boot:
                 self._commit_locked()
 
@@ -239,7 +240,8 @@ class Appender:
         self.mark = Mark(frame.offset + frame.size, rows + n_rows, count + 1)
         if tail.end == end:
             tail.add(frame)
-        self._put_mark()
+        with contextlib.suppress(OSError):
+            self._put_mark()  # the rows are there; an older mark makes others scan, no more
 
     def _sync(self, before: Mark, after: Mark) -> None:
         """Bring the log up to ``after`` to the disk, outside the lock: writers share the device.
@@ -261,7 +263,8 @@ class Appender:
 
     def _take_back(self, before: Mark, after: Mark) -> None:
         try:
-            with self.locked():
+            # A second failure of the disk leaves the rows where they are.
+            with contextlib.suppress(OSError), self.locked():
                 if self.mark == after:
                     self.mark = before
                     self._put_mark()  # first: nobody may believe in the end of what is cut off
