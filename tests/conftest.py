@@ -8,6 +8,8 @@ from hypothesis import settings
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
 
-# Machines are busy: a slow example is no fault; each test has a time limit of its own.
-settings.register_profile("holdfast", deadline=None)
+# Machines are busy: a slow example is no fault; each test has a time limit of its own. A change is judged by
+# the same examples every time; to look for new ones: pytest --hypothesis-profile explore
+settings.register_profile("explore", deadline=None)
+settings.register_profile("holdfast", deadline=None, derandomize=True)
 settings.load_profile("holdfast")

@@ -225,13 +225,15 @@ class _Reader:
     def _maybe_not(sign: str, query: Query) -> Query:
         return Not(query) if sign == "!=" else query
 
-    def values(self) -> list[Json]:
+    def values(self, depth: int = MAX_QUERY_DEPTH) -> list[Json]:
+        if depth <= 0:
+            raise TooLargeError(f"a list nests deeper than {MAX_QUERY_DEPTH} levels; simplify it")
         self.expect("[", "(")
         values: list[Json] = []
         while not self.takes("]", ")"):
             if values:
                 self.expect(",")
-            values.append(self.value())
+            values.append(self.value(depth - 1))
         return values
 
     def text(self) -> str:
@@ -241,10 +243,10 @@ class _Reader:
             raise self.error("a quoted text")
         return value
 
-    def value(self) -> Json:
+    def value(self, depth: int = MAX_QUERY_DEPTH) -> Json:
         token = self.peek()
         if token.text == "[":
-            return self.values()
+            return self.values(depth)
         if token.kind == "name" and token.text.lower() in _CONSTANTS:
             return _CONSTANTS[self.take().text.lower()]
         if token.kind not in {"text", "number"}:
