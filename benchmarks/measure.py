@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -100,7 +104,22 @@ def original(name: str) -> Path | None:
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE), "HOLDFAST_API_KEY": KEY, **more}
+    """Return the environment of our processes.
+
+    An installed package has its bytecode compiled, as the originals' environments have theirs; ours runs from
+    the sources, perhaps where none may be written beside them, and so compiles it once for each run.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    ours = {"PYTHONPATH": str(SOURCE), "PYTHONPYCACHEPREFIX": _bytecode(), "HOLDFAST_API_KEY": KEY}
+    return {**kept, **ours, **more}
+
+
+@cache
+def _bytecode() -> str:
+    """Return the directory that holds the bytecode of this run."""
+    directory = tempfile.mkdtemp(prefix="holdfast-bytecode-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 @contextlib.contextmanager

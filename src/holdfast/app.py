@@ -30,6 +30,7 @@ from holdfast.http.principal import Principal
 from holdfast.http.reply import Reply, json_reply, text_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Context, Mount, Route
+from holdfast.lazy import loading
 from holdfast.types import VERSION
 
 __all__ = ["FACES", "App", "Face", "ServeOptions", "build", "serve"]
@@ -192,11 +193,14 @@ def serve(options: ServeOptions, ready: Callable[[str, App], object]) -> None:
     BusyError, ForbiddenError, InvalidInputError
         For an address that cannot be listened at.
     """
-    # The HTTP server is loaded by who serves, not by who opens an app in-process.
-    from holdfast.http.serving import listen, serve_on
+    with ExitStack() as stack:
+        with loading():
+            # The HTTP server is loaded by who serves, not by who opens an app in-process.
+            from holdfast.http.serving import listen, serve_on
 
-    # Listening comes first: a key that is made, and shown once, must not be lost to a port that is taken.
-    with listen(options.host, options.port) as listener, build(options) as app:
+            # Listening comes first: a key that is made, and shown once, must not be lost to a taken port.
+            listener = stack.enter_context(listen(options.host, options.port))
+            app = stack.enter_context(build(options))
         serve_on(listener, app.site, ready=lambda url: ready(url, app))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from holdfast.catalog import from_uri, index
 from holdfast.cli import run
 from holdfast.cli.serving import app
 from holdfast.errors import AuthenticationError, BusyError, InvalidInputError, NotFoundError
+from holdfast.lazy import loading
 from served import KEY, environment, served, stop
 
 
@@ -113,3 +115,32 @@ def test_the_group_holds_serve_and_demo():
         "serve",
         "demo",
     }
+
+
+def test_a_server_loads_no_library_of_a_format_before_it_answers(lab):
+    """Half of the time to the first answer went into libraries that the first answer does not need."""
+    code = (
+        "import sys, holdfast.app as app, holdfast.cli.serving\n"
+        "options = app.ServeOptions(directory=__import__('pathlib').Path(sys.argv[1]), public=True,"
+        " faces={'catalog': {'digest': 'off'}})\n"
+        "with app.build(options): print(sorted({'h5py', 'jmespath', 'tifffile', 'PIL'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(lab)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_garbage_is_searched_for_again_when_a_server_was_started():
+    gc.enable()
+    with loading():
+        assert not gc.isenabled()
+    with pytest.raises(NotFoundError), loading():
+        raise NotFoundError("a directory")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with loading():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

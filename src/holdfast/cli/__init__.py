@@ -19,6 +19,7 @@ import holdfast
 from holdfast import console
 from holdfast.config import settings
 from holdfast.errors import HoldfastError
+from holdfast.lazy import loading
 
 __all__ = ["COMMANDS", "FACES", "main", "roof", "run"]
 
@@ -60,7 +61,8 @@ class _Deferred(TyperCommand):
         self._module = module
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        return self._command().make_context(info_name, args, parent, **extra)
+        with loading():
+            return self._command().make_context(info_name, args, parent, **extra)
 
     def _command(self) -> Any:
         """Return the real command: a face's whole group, or one command of a group."""

@@ -13,7 +13,6 @@ import typer
 from holdfast import console
 from holdfast.app import FACES, App, ServeOptions, build
 from holdfast.app import serve as serve_directory
-from holdfast.catalog.demo import QUERY, Tools, walk, write_data
 from holdfast.config import read_key_file, settings
 from holdfast.errors import InvalidInputError
 from holdfast.http.serving import running
@@ -92,6 +91,8 @@ def demo(
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End instead of serving the result.")] = False,
 ) -> None:
     """Walk the whole circle: index, serve, search, slice, download, check, open offline."""
+    # The libraries that write its data are loaded by who wants the demo, not by who serves.
+    from holdfast.catalog.demo import QUERY, Tools, walk, write_data
     from holdfast.cli import run
 
     work = Path(tempfile.mkdtemp(prefix="holdfast-demo-"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import h5py
 import numpy as np
 
 from holdfast.errors import HashError, MissingFileError, UnreadableError
@@ -44,6 +43,8 @@ class ForeignView(ArrayView):
     """
 
     def __init__(self, path: str, what: str, *, sealed: bool = False, accepts_seal: bool = False) -> None:
+        import h5py  # it takes a while to load, and most records have no such file
+
         self._what, self.sealed = what, sealed
         self._file = _open(path, what)
         try:
@@ -61,6 +62,8 @@ class ForeignView(ArrayView):
                 f"{self._what} was changed by another program: its seal is not at its end; restore it from "
                 "another copy, or accept it with adopt()"
             )
+        import h5py
+
         found = self._file.get(_DATA)
         if not isinstance(found, h5py.Dataset):
             raise UnreadableError(
@@ -102,6 +105,8 @@ class ForeignView(ArrayView):
 
 
 def _open(path: str, what: str) -> Any:
+    import h5py
+
     try:
         return h5py.File(path, "r", locking=False)
     except FileNotFoundError:
@@ -161,6 +166,8 @@ def open_array(path: str, what: str) -> ArrayView:
 
 def holds_only_data(path: str) -> bool:
     """Tell whether a file holds ``data`` and nothing that writing it anew would lose."""
+    import h5py
+
     with h5py.File(path, "r", locking=False) as file:
         names = set(file) - {_SEAL}
         return names == {_DATA} and not len(file.attrs) and not len(file[_DATA].attrs)

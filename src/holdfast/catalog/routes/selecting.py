@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jmespath
 import msgspec
-from jmespath.exceptions import JMESPathError
 
 from holdfast.errors import InvalidInputError
 from holdfast.http.reply import encode_json
@@ -47,6 +45,9 @@ def selector(expression: str | None) -> Callable[[str], str] | None:
         return None
     if len(expression) > MAX_CHARACTERS:
         raise InvalidInputError(f"select_metadata is over {MAX_CHARACTERS} characters")
+    import jmespath  # by who asks for it: a server starts without
+    from jmespath.exceptions import JMESPathError
+
     try:
         compiled = jmespath.compile(expression)
     except (JMESPathError, RecursionError, ValueError) as error:
