@@ -19,6 +19,7 @@ from holdfast.errors import MissingDependencyError, UnreadableError
 from holdfast.formats.base import SLAB_BYTES, ArrayReader
 from holdfast.formats.hdf5.headers import Stored
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
+from holdfast.formats.hdf5.packed import PackedChunks
 from holdfast.formats.hdf5.sources import check_sources
 from holdfast.formats.hdf5.types import convert, fitting, has_objects, plain
 from holdfast.formats.rawarray import RawArray, Segment
@@ -74,7 +75,10 @@ def _measure(place: Place, stored: Stored) -> np.dtype:
     with hdf5_errors(place.opened):
         dataset = h5py.Dataset(place.object)
         found = fitting(np.empty(0, stored.dtype))
+        packed = PackedChunks.of(place, stored.dtype)
         for part in slabs(Selection.of(..., shape), 16):
+            if packed is not None:
+                packed.check(part.axes)
             found = np.promote_types(found, fitting(_raw(dataset, _index(part.axes))))
         return found
 
@@ -83,6 +87,8 @@ def read_one(place: Place, stored: Stored) -> np.ndarray:
     """Read a data set of one element, in the file's own type but for references, which become paths."""
     with hdf5_errors(place.opened):
         raw = np.empty((*(stored.shape or ()), *stored.inner), stored.dtype)
+        if (packed := PackedChunks.of(place, stored.dtype)) is not None:
+            packed.check(Selection.of(..., stored.shape or ()).axes)
         place.object.read(h5s.ALL, h5s.ALL, raw)
         return raw if h5py.check_ref_dtype(raw.dtype) is None else _named(h5py.Dataset(place.object), raw)
 
@@ -153,11 +159,14 @@ class Hdf5Array(ArrayReader):
         with hdf5_errors(place.opened):
             created = place.object.get_create_plist()
             self._is_virtual = created.get_layout() == h5d.VIRTUAL
+            self._packed = PackedChunks.of(place, structure.dtype)
+            is_plain = structure.dtype.kind in "iufc" and _is_raw(place.object.get_type(), structure.dtype)
         self._place = _reopened(files, place) if self._is_virtual else place
         self._dataset = h5py.Dataset(self._place.object)
         self.is_verified = self._place.opened.stream is not None
         dtype = structure.dtype
         self._is_direct = self._dataset.dtype == dtype and self._dataset.ndim > 0 and dtype.kind not in "mM"
+        self._is_ours = self._packed is not None and is_plain and self._packed.is_ours and self._is_direct
         self._filters = [created.get_filter(n) for n in range(created.get_nfilters())]
 
     def fetch(self, selection: Selection) -> np.ndarray:
@@ -188,6 +197,10 @@ class Hdf5Array(ArrayReader):
 
     def _read(self, selection: Selection, out: np.ndarray) -> None:
         dataset, rank = self._dataset, len(self._dataset.shape or ())
+        if self._packed is not None:
+            if self._is_ours and self._packed.read(selection.axes, out):
+                return
+            self._packed.check(selection.axes[:rank])
         index = _index(selection.axes[:rank])
         flips = tuple(slice(None, None, -1 if axis.step < 0 else 1) for axis in selection.axes[:rank])
         is_flipped = any(axis.step < 0 for axis in selection.axes[:rank])

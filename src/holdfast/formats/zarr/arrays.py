@@ -14,10 +14,11 @@ import numpy as np
 
 from holdfast.errors import ChangedError, UnreadableError
 from holdfast.formats.base import SLAB_BYTES, ArrayReader
+from holdfast.formats.chunks import parts
 from holdfast.formats.slicing import Axis, Index, Selection, chunked_slabs, slabs
 from holdfast.formats.source import Source
 from holdfast.formats.structures import ArrayStructure
-from holdfast.formats.zarr.chunks import Window, is_texts, parts, read_window
+from holdfast.formats.zarr.chunks import Window, is_texts, read_window
 from holdfast.formats.zarr.metadata import ArrayMeta
 from holdfast.formats.zarr.store import Store
 

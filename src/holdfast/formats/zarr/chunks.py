@@ -10,16 +10,15 @@ What is absent is filled; what is there and does not decode to exactly a chunk i
 
 from __future__ import annotations
 
-import itertools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
 from holdfast.errors import ChangedError, UnreadableError
+from holdfast.formats.chunks import parts
 from holdfast.formats.metadata import clean_text
 from holdfast.formats.rawarray import RawArray, Segment
 from holdfast.formats.slicing import Axis, Selection
@@ -28,7 +27,7 @@ from holdfast.formats.structures import ArrayStructure
 from holdfast.formats.zarr.metadata import Chain
 from holdfast.formats.zarr.types import BYTES, TEXT
 
-__all__ = ["MAX_CHUNK_BYTES", "Part", "Window", "is_texts", "parts", "read_window"]
+__all__ = ["MAX_CHUNK_BYTES", "Window", "is_texts", "read_window"]
 
 MAX_CHUNK_BYTES = 512 << 20
 """Chunks that are larger when decoded are not decoded at all."""
@@ -48,46 +47,6 @@ class Window:
     def read(self) -> bytes:
         """Return all of them."""
         return bytes(self.source.read(self.offset, self.size))
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a slice takes of one chunk: the chunk's numbers, where it goes, and what of it."""
-
-    numbers: tuple[int, ...]
-    target: tuple[slice | EllipsisType, ...]
-    inside: tuple[Axis, ...]
-
-
-def parts(axes: Sequence[Axis], chunks: Sequence[int]) -> Iterator[Part]:
-    """Yield what a slice takes of each chunk that it touches.
-
-    Parameters
-    ----------
-    axes : sequence of Axis
-        The slice.
-    chunks : sequence of int
-        Shape of a chunk.
-    """
-    runs = [list(_runs(axis, length)) for axis, length in zip(axes, chunks, strict=True)]
-    for pieces in itertools.product(*runs):
-        yield Part(
-            tuple(number for number, _, _ in pieces),
-            (*(target for _, target, _ in pieces), ...),
-            tuple(inside for _, _, inside in pieces),
-        )
-
-
-def _runs(axis: Axis, length: int) -> Iterator[tuple[int, slice, Axis]]:
-    """Cut an axis where chunks end; chunks between two elements are not visited."""
-    at = 0
-    while at < axis.count:
-        position = axis.start + at * axis.step
-        number, inside = divmod(position, length)
-        room = length - 1 - inside if axis.step > 0 else inside
-        count = min(room // abs(axis.step) + 1, axis.count - at)
-        yield number, slice(at, at + count), Axis(inside, axis.step, count)
-        at += count
 
 
 def read_window(window: Window, chain: Chain, axes: Sequence[Axis], out: np.ndarray, fill: Any) -> None:
