@@ -26,6 +26,7 @@ CATCH_ALL_ROOMS = (
     "cli.py",
     "events.py",
     "files/durability.py",
+    "http/at_once.py",
     "http/edge.py",
     "http/pool.py",
     "formats/registry.py",

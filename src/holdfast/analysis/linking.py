@@ -28,6 +28,7 @@ __all__ = ["DERIVED", "GENERATED", "SUPERSEDES", "USED", "Places", "has_links", 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 USED, GENERATED, DERIVED, SUPERSEDES = "used", "generated", "derived_from", "supersedes"
+_RELATIONS = frozenset((USED, GENERATED, DERIVED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,7 @@ def has_links(kind: str, document: dict[str, Json]) -> bool:
         return True
     if kind == "data_reference":
         return any(type(value) is dict and "uri" in value for value in document["data"].values())
-    return kind == "analysis_header" and any(
-        name in document["provenance"] for name in (USED, GENERATED, DERIVED)
-    )
+    return kind == "analysis_header" and not _RELATIONS.isdisjoint(document["provenance"])
 
 
 def _in_data(

@@ -22,7 +22,7 @@ from holdfast.analysis.kinds import KINDS, REFERENCE
 from holdfast.analysis.lineage import trace
 from holdfast.analysis.projecting import projected
 from holdfast.errors import ConflictError, InvalidInputError, NotFoundError, TimeLimitError, TooLargeError
-from holdfast.http.reply import Reply, json_reply
+from holdfast.http.reply import JSON, Reply, encode_json, json_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Context, Lane, Route
 from holdfast.types import Json
@@ -31,7 +31,7 @@ __all__ = ["Inserted", "LineageParams", "SearchBody", "mount", "routes"]
 
 BULK = "bulk_data_reference_insert"
 _ERRORS = (InvalidInputError, ConflictError, TooLargeError, TimeLimitError)
-_STATUS = {"status": True}
+_KEPT = encode_json({"status": True})
 _BRIEF_BYTES = 4096
 
 
@@ -167,7 +167,7 @@ def _insert(documents: Documents, kind: str, request: Request) -> Reply:
         raise InvalidInputError("No valid signature field provided")
     references = _listed(kind, asked["signature"], asked["payload"])
     documents.insert(kind, references, request.principal.name, wait=request.may_wait)
-    return json_reply(_STATUS)
+    return Reply(_KEPT, media_type=JSON)
 
 
 def _lane(request: Request) -> Lane:

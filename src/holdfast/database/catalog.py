@@ -55,8 +55,26 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection, paths: PathWriter) -> None:
         self.connection, self._paths = connection, paths
-        self.keys, self.links, self.log = KeyWriter(connection), LinkWriter(connection), LogWriter(connection)
-        self.documents = DocumentWriter(connection)
+
+    @property
+    def documents(self) -> DocumentWriter:
+        """The writer of documents."""
+        return DocumentWriter(self.connection)
+
+    @property
+    def keys(self) -> KeyWriter:
+        """The writer of keys."""
+        return KeyWriter(self.connection)
+
+    @property
+    def links(self) -> LinkWriter:
+        """The writer of links."""
+        return LinkWriter(self.connection)
+
+    @property
+    def log(self) -> LogWriter:
+        """The writer of the log."""
+        return LogWriter(self.connection)
 
     @cached_property
     def assets(self) -> AssetWriter:

@@ -29,8 +29,12 @@ from holdfast.database.document_search import (
 from holdfast.errors import AlreadyExistsError
 from holdfast.queries import And, Query
 
-_EVERYTHING = And()
 __all__ = ["DocumentWindow", "DocumentWriter", "Documents", "NewDocument", "document_body"]
+
+_EVERYTHING = And()
+_INSERT = (
+    "INSERT INTO documents (parent, uid, header, seq_num, time, is_orphan, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class NewDocument(NamedTuple):
@@ -159,14 +163,15 @@ class DocumentWriter:
         AlreadyExistsError
             When a uid is taken.
         """
-        insert = "INSERT INTO documents (parent, uid, header, seq_num, time, is_orphan, body) "
-        insert += "VALUES (?, ?, ?, ?, ?, ?, ?)"
         rows = [
             (collection, new.uid, new.header, new.seq_num, new.time, new.is_orphan, new.body)
             for new in documents
         ]
         try:
-            self._connection.executemany(insert, rows)
+            if len(rows) == 1:
+                self._connection.execute(_INSERT, rows[0])
+            else:
+                self._connection.executemany(_INSERT, rows)
         except sqlite3.IntegrityError as error:
             raise AlreadyExistsError("a uid occurs twice among the documents; give each its own") from error
 

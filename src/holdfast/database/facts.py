@@ -12,6 +12,8 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from holdfast.database.connection import SqliteFile
 from holdfast.database.indexing import dumps
 from holdfast.database.records import KeyRow, LinkRow, LogRow, NewLink
@@ -21,6 +23,8 @@ from holdfast.types import SCOPES, Json
 __all__ = ["KeyWriter", "Keys", "LinkWriter", "Links", "Log", "LogWriter"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_LOG = "INSERT INTO log (time, actor, action, object, detail) VALUES (?, ?, ?, ?, ?)"
+_encode = msgspec.json.Encoder().encode
 
 
 class Keys:
@@ -223,7 +227,5 @@ class LogWriter:
         detail : dict, optional
             JSON values.
         """
-        self._connection.execute(
-            "INSERT INTO log (time, actor, action, object, detail) VALUES (?, ?, ?, ?, ?)",
-            (time.time(), actor, action, object, dumps(detail or {})),
-        )
+        text = _encode(detail).decode() if detail else "{}"
+        self._connection.execute(_LOG, (time.time(), actor, action, object, text))

@@ -38,12 +38,17 @@ class Addresses:
         The faces, in the order in which they are tried.
     make : callable
         Takes the routes of one path by method and gives the ASGI application that answers there.
+
+    Attributes
+    ----------
+    fixed : dict of str to (object, str)
+        What answers at addresses without variable parts, and the prefix of its mount.
     """
 
     def __init__(self, mounts: Sequence[Mount], make: Callable[[Mapping[str, Route]], Any]) -> None:
         self._prefixes = frozenset(mount.prefix for mount in mounts if mount.prefix)
         self._router = Router(list(_compiled(mounts, make)), redirect_slashes=False, default=make({}))
-        self._fixed = dict(self._without_variables(mounts))
+        self.fixed = dict(self._without_variables(mounts))
 
     def _without_variables(self, mounts: Sequence[Mount]) -> Iterable[tuple[str, tuple[Any, str]]]:
         for mount in mounts:
@@ -67,7 +72,7 @@ class Addresses:
             An ASGI application.
         """
         path = scope["path"] = self._plain(scope["path"])
-        fixed = None if scope.get("root_path") else self._fixed.get(path)
+        fixed = None if scope.get("root_path") else self.fixed.get(path)
         if fixed is None:
             return self._router
         found, scope["root_path"] = fixed

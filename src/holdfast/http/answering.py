@@ -10,6 +10,7 @@ It does not send.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -20,10 +21,34 @@ from holdfast.http.reply import Reply, empty_reply, error_reply, json_reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Route
 
-__all__ = ["WITHOUT_BODY", "error_answer", "fault_answer", "head_of", "without_route"]
+__all__ = ["WITHOUT_BODY", "error_answer", "fault_answer", "head_of", "told", "without_route"]
 
 WITHOUT_BODY = frozenset({204, 304})
 _UNAUTHORIZED, _RANGE, _BUSY = 401, 416, 503
+_log = logging.getLogger("holdfast.http")
+
+
+def told(request: Request, route: Route | None, error: Exception) -> Reply:
+    """Return the answer to an error: the last line of defence, a fault of ours must not cost the connection.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked.
+    route : Route or None
+        Where it happened.
+    error : Exception
+        What happened; a fault of ours is logged.
+
+    Returns
+    -------
+    Reply
+        The answer.
+    """
+    if isinstance(error, HoldfastError):
+        return error_answer(route, error)
+    _log.error("%s failed by a fault in Holdfast", request, exc_info=error)
+    return fault_answer()
 
 
 def error_answer(route: Route | None, error: HoldfastError) -> Reply:

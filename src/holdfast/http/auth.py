@@ -141,7 +141,10 @@ class Access:
         AuthenticationError
             For a key that is unknown, revoked or expired.
         """
-        digest, now = key_hash(key), time.monotonic()
+        return self._holder(key_hash(key))
+
+    def _holder(self, digest: str) -> Principal:
+        now = time.monotonic()
         at, known = self._known.get(digest, (-_REMEMBER_S, ANONYMOUS))
         if now - at < _REMEMBER_S:
             return known
@@ -181,9 +184,33 @@ class Access:
         if need == "open":
             return ANONYMOUS
         key = key_of(request)
-        if key is None:
+        return self.admit_holder(None if key is None else key_hash(key), need)
+
+    def admit_holder(self, digest: str | None, need: Need) -> Principal:
+        """Return who asks over the wire, if that may be done.
+
+        Parameters
+        ----------
+        digest : str or None
+            What `key_hash` says of the key of the request; None without one.
+        need : {"open", "read", "write"}
+            What the route asks for.
+
+        Returns
+        -------
+        Principal
+            As `admit`.
+
+        Raises
+        ------
+        AuthenticationError, ForbiddenError
+            As `admit`.
+        """
+        if need == "open":
+            return ANONYMOUS
+        if digest is None:
             return self._admit_anonymous(need)
-        principal = self.principal_of(key)
+        principal = self._holder(digest)
         if need == "write" and principal.scope != "write":
             raise ForbiddenError("this key only reads; use one with the scope 'write'")
         return principal

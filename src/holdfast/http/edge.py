@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from holdfast.errors import BusyError, HoldfastError, TransportError
 from holdfast.http.addresses import Addresses
-from holdfast.http.answering import WITHOUT_BODY, error_answer, fault_answer, head_of, without_route
+from holdfast.http.answering import WITHOUT_BODY, head_of, told, without_route
 from holdfast.http.auth import Access
 from holdfast.http.errors import AddressTooLongError, HeadTooLongError, MisdirectedError
 from holdfast.http.limits import PIECE_BYTES, Limits
@@ -30,6 +30,7 @@ from holdfast.http.metrics import Metrics
 from holdfast.http.origin import Origin
 from holdfast.http.pieces import gather, place, read_cold, read_warm
 from holdfast.http.pool import Gate, Lanes
+from holdfast.http.principal import Principal
 from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver, is_plain, receive_whole
 from holdfast.http.reply import FileRange, Live, Reply
 from holdfast.http.request import Request
@@ -84,7 +85,7 @@ class Site:
         self.metrics = Metrics()
         self.writes = Writes()
         self._lanes = Lanes()
-        self._addresses = Addresses(self.mounts, _Endpoint)
+        self.addresses = Addresses(self.mounts, _Endpoint)
         self._gate: Gate | None = None
         self._listeners: set[Callable[[], None]] = set()
         self.is_stopping = False
@@ -95,7 +96,7 @@ class Site:
             await _live_and_die(receive, send)
         elif scope["type"] == "http":
             scope["holdfast.site"] = self
-            await self._addresses.find(scope)(scope, receive, send)
+            await self.addresses.find(scope)(scope, receive, send)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -149,15 +150,24 @@ class Site:
         if lane == "inline" or request.direct:
             return function(*args)
         if lane == "brief":
-            if self._lanes.are_quiet and not (self._gate and self._gate.bodies):
-                request.may_wait = False
-                try:
-                    return self._lanes.run_here(function, *args)
-                except BusyError:
-                    # Somebody else is in the way, and nothing was done: wait where others are not held up.
-                    request.may_wait = True
-            lane = "io"
+            try:
+                return self.run_here(request, function, *args)
+            except BusyError:
+                # Somebody else is in the way, and nothing was done: wait where others are not held up.
+                request.may_wait, lane = True, "io"
         return await self._lanes.run(lane, function, *args)
+
+    def run_here(self, request: Request, function: Callable[..., T], *args: Any) -> T:
+        """Run something brief on the loop; a `BusyError` says that others are in the way, nothing was done."""
+        if request.scope.get("holdfast.waits") or not self.is_quiet:
+            raise BusyError("others are served; wait for them")
+        request.may_wait = False
+        return self._lanes.run_here(function, *args)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether something brief may be done on the loop."""
+        return self._lanes.are_quiet and not (self._gate and self._gate.bodies)
 
     async def take_in(
         self, request: Request, lane: Lane, receiver: Receiver, receive: Receive, first: Message | None = None
@@ -324,12 +334,12 @@ class _Endpoint:
     """Be all methods of one path."""
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
-        self._routes = routes
+        self.routes = routes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         site: Site = scope["holdfast.site"]
         request = Request(scope)
-        route = self._routes.get(request.method)
+        route = self.routes.get(request.method)
         started, site.metrics.in_flight = time.perf_counter(), site.metrics.in_flight + 1
         try:
             reply = await self._answer(site, route, request, receive)
@@ -347,17 +357,18 @@ class _Endpoint:
 
     async def _answer(self, site: Site, route: Route | None, request: Request, receive: Receive) -> Reply:
         try:
+            done: tuple[Principal, Reply] | None = request.scope.pop("holdfast.done", None)
+            if done is not None:
+                # It was done at once, and is only to be sent.
+                request.principal, reply = done
+                return await site.begin(request, reply)
             site.check(request)
             if route is None:
-                return without_route(request, self._routes, site.origin)
+                return without_route(request, self.routes, site.origin)
             request.principal = site.access.admit(request, route.scope)
             return await site.begin(request, await self._call(site, route, request, receive))
-        except HoldfastError as error:
-            return error_answer(route, error)
-        except Exception:
-            # The last line of defence: a fault of ours must not cost the connection.
-            _log.exception("%s failed by a fault in Holdfast", request)
-            return fault_answer()
+        except Exception as error:
+            return told(request, route, error)
 
     async def _call(self, site: Site, route: Route, request: Request, receive: Receive) -> Reply:
         lane = route.lane_of(request)

@@ -1,6 +1,7 @@
 """Own what the HTTP server must not do: take endless or slow heads, wait for stalled readers, send in bits.
 
-It does not look at requests: it counts bytes and time on a connection.
+It does not look at requests: it counts bytes and time on a connection, and brings small requests to those who
+answer at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from holdfast.http.at_once import AtOnce, Held
 from holdfast.http.limits import Limits
 
 __all__ = ["GuardedProtocol"]
@@ -72,9 +74,12 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     limits: ClassVar[Limits] = Limits()
+    at_once: ClassVar[AtOnce | None] = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._held: Held | None = None
+        self._held_body = b""
         self._is_in_head = True
         self._head_bytes = 0
         self._head_timer: _Timer | None = None
@@ -103,9 +108,24 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Stop the clock of the head, and bring long addresses past the parser of addresses."""
+        """Stop the clock of the head; where the request may be answered at once it runs on for the body."""
         self._is_in_head = False
-        self._stop_head_timer()
+        self._held = self._may_be_held()
+        if self._held is None:
+            self._stop_head_timer()
+            self._begin_cycle()
+
+    def _may_be_held(self) -> Held | None:
+        is_alone = self.cycle is None or self.cycle.response_complete
+        if self.at_once is None or self.expect_100_continue or not is_alone or self.flow.write_paused:
+            return None
+        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
+            return None
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a plain dictionary
+        return self.at_once.held(self.parser.get_method(), self.url, scope)
+
+    def _begin_cycle(self) -> None:
+        """Let uvicorn make a task, and bring long addresses past the parser of addresses."""
         path, _, query = self.url.partition(b"?")
         self.url = path[:_PARSED_BYTES]
         super().on_headers_complete()
@@ -118,11 +138,58 @@ class GuardedProtocol(HttpToolsProtocol):
             # Of an answer to HEAD nothing would follow the head.
             cycle.transport = _Joining(self.transport)  # type: ignore[assignment]  # all that a cycle uses
 
+    def on_body(self, body: bytes) -> None:
+        """Keep what is held back, hand on all else."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held_body += body
+
     def on_message_complete(self) -> None:
-        """Expect the next head."""
-        super().on_message_complete()
+        """Answer at once, or let the edge go on; then expect the next head."""
+        if self._held is not None:
+            self._stop_head_timer()
+            self._answer(self._held)
+        else:
+            super().on_message_complete()
         self._is_in_head = True
         self._head_bytes = 0
+
+    def _answer(self, held: Held) -> None:
+        stays = self.parser.should_keep_alive()
+        answer = held.answer(self._held_body, self.server_state.default_headers, stays=stays)
+        if answer is None:
+            self._let_go(held.left())
+            super().on_message_complete()
+            return
+        self._held, self._held_body = None, b""
+        self.transport.write(answer)
+        if not stays:
+            self.transport.close()
+        self.on_response_complete()
+        held.sent()
+
+    def _let_go(self, left: dict[str, Any]) -> None:
+        """Let the edge go on with a request that was held."""
+        body, self._held, self._held_body = self._held_body, None, b""
+        self._begin_cycle()
+        self.scope.update(left)  # type: ignore[typeddict-item]  # ASGI allows names of one's own
+        if body:
+            super().on_body(body)
+
+    def _end_head(self) -> None:
+        """End the wait for a head; a body that is late is timed by the edge."""
+        if self._held is None:
+            self.transport.abort()
+        else:
+            self._head_timer = None
+            self._let_go({})
+
+    def shutdown(self) -> None:
+        """Answer what has begun to come, then end."""
+        if self._held is not None:
+            self._let_go({})
+        super().shutdown()
 
     def pause_writing(self) -> None:
         """Start the clock of a reader that does not take what is ready."""
@@ -135,7 +202,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.limits.head_s, self.transport.abort)
+        self._head_timer = self.loop.call_later(self.limits.head_s, self._end_head)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

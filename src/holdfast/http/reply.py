@@ -32,6 +32,7 @@ from holdfast.paths import attachment_name
 from holdfast.types import Buffer, Json, PathLike
 
 __all__ = [
+    "JSON",
     "Body",
     "FileRange",
     "Live",

@@ -138,8 +138,6 @@ class Request:
         The whole body where the route asked for one, else empty.
     principal : Principal
         Who asks, and what the key allows.
-    headers : Headers
-        The fields of the head, by lower-case name.
     may_wait : bool
         False while a route of the lane ``brief`` runs on the loop: it must raise a `BusyError` before it does
         anything where it would have to wait for others.
@@ -150,8 +148,15 @@ class Request:
         self.method: str = scope["method"]
         self.body: bytes = b""
         self.principal: Principal = ANONYMOUS
-        self.headers = Headers.decode(scope["headers"])
+        self._headers: Headers | None = None
         self.may_wait = True
+
+    @property
+    def headers(self) -> Headers:
+        """The fields of the head, by lower-case name."""
+        if self._headers is None:
+            self._headers = Headers.decode(self.scope["headers"])
+        return self._headers
 
     @cached_property
     def path(self) -> str:

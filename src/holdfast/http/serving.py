@@ -164,11 +164,12 @@ class Serving(uvicorn.Server):
 
 def _protocol(site: Site) -> type | str:
     try:
+        from holdfast.http.at_once import AtOnce
         from holdfast.http.guard import GuardedProtocol
     except ImportError:
         # Without httptools (no wheel for this platform) h11 parses, with its own limit on heads.
         return "h11"
-    return type("SiteProtocol", (GuardedProtocol,), {"limits": site.limits})
+    return type("SiteProtocol", (GuardedProtocol,), {"limits": site.limits, "at_once": AtOnce(site)})
 
 
 def serve(
