@@ -158,7 +158,7 @@ class Site:
         return await self._lanes.run(lane, function, *args)
 
     def run_here(self, request: Request, function: Callable[..., T], *args: Any) -> T:
-        """Run something brief on the loop; a `BusyError` says that others are in the way, nothing was done."""
+        """Run something brief on the loop; a `BusyError` says that others are in the way."""
         if request.scope.get("holdfast.waits") or not self.is_quiet:
             raise BusyError("others are served; wait for them")
         request.may_wait = False
