@@ -3,13 +3,17 @@
 import contextlib
 import os
 import stat
+import tempfile
 import threading
 
 import pytest
 
 from holdfast import files
 from holdfast.errors import AlreadyExistsError, InvalidInputError, NotFoundError
-from holdfast.files import AtomicWriter, open_atomic, write_atomic
+from holdfast.files import AtomicWriter, open_atomic, reserve, write_atomic
+from holdfast.files.kernel import statfs_type
+
+TMPFS = 0x01021994
 
 
 @pytest.fixture(params=["nameless", "named"])
@@ -105,11 +109,20 @@ def test_link_in_place_of_the_file_is_replaced_not_followed(tmp_path, kind):
 
 def test_size_hint_reserves_and_the_rest_is_cut_off(tmp_path, kind):
     with open_atomic(tmp_path / "a", size_hint=1 << 20) as out:
-        assert out.stat().st_size == 1 << 20
+        assert out.stat().st_size == (0 if statfs_type(str(tmp_path)) == TMPFS else 1 << 20)
         out.write(b"abc")
         out.pwrite(b"Z", 4)
         assert out.tell() == 3
     assert (tmp_path / "a").read_bytes() == b"abc\0Z"
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no tmpfs")
+def test_space_in_memory_is_looked_for_and_not_taken():
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        reserve(file.fileno(), 1 << 20)
+        assert os.fstat(file.fileno()).st_blocks == 0
+        with pytest.raises(OSError, match="space"):
+            reserve(file.fileno(), 1 << 60)
 
 
 def test_inode_stays_the_same_when_published(tmp_path, kind):

@@ -11,6 +11,7 @@ from holdfast.files.atomic import AtomicWriter, open_atomic, write_atomic
 from holdfast.files.durability import flush, flush_later, sync_directory, sync_file, sync_tree
 from holdfast.files.faults import os_errors
 from holdfast.files.fresh import SyncPoint, create_new, sync_new
+from holdfast.files.kernel import reserve
 from holdfast.files.leftovers import is_temporary, sweep
 from holdfast.files.locks import KeptLock, Lock, SharedLock, lock
 from holdfast.files.modes import is_sealed, seal
@@ -63,6 +64,7 @@ __all__ = [
     "remove",
     "remove_tree",
     "replace",
+    "reserve",
     "require_writer",
     "seal",
     "sweep",

@@ -18,7 +18,7 @@ from typing import Self
 from holdfast.errors import StorageError
 from holdfast.files.durability import settle_directory
 from holdfast.files.faults import os_errors
-from holdfast.files.kernel import NOREPLACE, renameat2, replace_unsynced
+from holdfast.files.kernel import NOREPLACE, renameat2, replace_unsynced, reserve
 from holdfast.files.leftovers import temporary_beside
 from holdfast.files.modes import copy_modes, seal
 from holdfast.types import Buffer, Durability, PathLike
@@ -172,7 +172,7 @@ class AtomicWriter:
         """
         try:
             with os_errors(self.path, "write"):
-                os.posix_fallocate(self.fd, 0, size)
+                reserve(self.fd, size)
         except BaseException:
             self.abort()
             raise

@@ -1,4 +1,4 @@
-"""Own the system calls that Python does not wrap: ``statfs``, ``renameat2`` and ``syncfs``.
+"""Own the system calls that Python does not wrap (``statfs``, ``renameat2``, ``syncfs``), and taking space.
 
 It knows no policy.
 
@@ -18,6 +18,7 @@ __all__ = [
     "can_syncfs",
     "renameat2",
     "replace_unsynced",
+    "reserve",
     "statfs_type",
     "syncfs",
 ]
@@ -25,6 +26,7 @@ __all__ = [
 NOREPLACE = 1
 EXCHANGE = 2
 _AT_FDCWD = -100
+_TMPFS = 0x01021994
 # ``struct statfs`` is 120 bytes on 64-bit Linux; its first member is the type, a long.
 _STATFS_BYTES = 256
 # Since 5.8 syncfs tells of pages that were not written, since 5.17 of a failure of the file system itself.
@@ -147,3 +149,28 @@ def syncfs(descriptor: int) -> None:
     if _libc().syncfs(descriptor) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take space for a file, so that a full disk shows at once.
+
+    In memory (tmpfs) the space is looked for, but not taken: that costs a quarter of what filling it does.
+
+    Parameters
+    ----------
+    descriptor : int
+        The file, open for writing.
+    size : int
+        How many bytes it will have.
+
+    Raises
+    ------
+    OSError
+        There is not that much left (``ENOSPC``), or the file system says otherwise why not.
+    """
+    if not os.path.isdir("/proc/self/fd") or statfs_type(f"/proc/self/fd/{descriptor}") != _TMPFS:
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    left = os.fstatvfs(descriptor)
+    if left.f_blocks > 0 and left.f_bavail * left.f_frsize < size - os.fstat(descriptor).st_blocks * 512:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

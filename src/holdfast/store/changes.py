@@ -117,8 +117,8 @@ class HeldIncoming:
 class FileTaker(Protocol):
     """Receive new data from a file, quicker than piece by piece."""
 
-    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object], /) -> int:
-        """Take what can be taken from the position on; return how many bytes that were."""
+    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object], /) -> object:
+        """Take all from the position on, instead of `Incoming.write`."""
         ...
 
 
@@ -142,17 +142,18 @@ def received(
     file : binary file, optional
         Where the pieces come from, where that is an unbuffered file.
     buffer_size : int
-        The size of the pieces of a file.
+        Bytes between two calls of `progress` for a file.
 
     Returns
     -------
     Content
         The data, complete.
     """
-    done = 0
     try:
         if file is not None and isinstance(incoming, FileTaker):
-            done = incoming.take(file.fileno(), buffer_size, progress)
+            incoming.take(file.fileno(), buffer_size, progress)
+            return incoming.finish()
+        done = 0
         for piece in pieces:
             incoming.write(piece)
             done += len(piece)

@@ -1,4 +1,4 @@
-"""Own copying and hashing beside it: whole digest and block digests, in a thread of its own once that pays.
+"""Own hashing of what passes: whole digest and block digests, in a thread of its own once that pays.
 
 >>> hasher = BlockHasher()
 >>> hasher.update(b"abc")
@@ -8,62 +8,27 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from blake3 import blake3
 
-from holdfast.errors import ChangedError
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.types import Buffer
 
-__all__ = ["BlockHasher", "copy_inside"]
+__all__ = ["BlockHasher"]
 
 _THREAD_FROM = 4 * BLOCK_BYTES
 _WAITING = 4
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def copy_inside(source: int, target: int, size: int) -> int:
-    """Copy bytes from one file to another, at their positions, without taking them out of the kernel.
-
-    Parameters
-    ----------
-    source, target : int
-        Open files.
-    size : int
-        How many bytes to copy at most.
-
-    Returns
-    -------
-    int
-        How many were copied; 0 at the end, and where this cannot be done: reading and writing tells which.
-
-    Raises
-    ------
-    OSError
-        The disk is full.
-    """
-    try:
-        return os.copy_file_range(source, target, size)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise
-        return 0
 
 
 class BlockHasher:
     """Hash pieces of any length as they pass; `close` it in the end."""
 
-    __slots__ = ("_blocks", "_buffer", "_first", "_pool", "_rest", "_size", "_waiting", "_whole")
+    __slots__ = ("_blocks", "_first", "_pool", "_rest", "_size", "_waiting", "_whole")
 
     def __init__(self) -> None:
         self._whole = blake3()
         self._first: Buffer | None = None
-        self._buffer: memoryview | None = None
         self._rest = bytearray()
         self._blocks = bytearray()
         self._size = 0
@@ -90,41 +55,14 @@ class BlockHasher:
             return
         if type(piece) is not bytes:
             piece = bytes(piece)  # the source may use its buffer again
-        self._submit(self._hash, piece)
+        self._submit(piece)
 
-    def update_written(self, descriptor: int, offset: int, size: int) -> None:
-        """Take more bytes, which were written to a file.
-
-        Parameters
-        ----------
-        descriptor : int
-            The file, open for reading until `digests` or `close`.
-        offset, size : int
-            Where they are, in bytes.
-        """
-        if self._first is not None:
-            first, self._first = self._first, None
-            self._hash(first)
-        self._size += size
-        self._submit(self._hash_written, descriptor, offset, size)
-
-    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
+    def _submit(self, piece: Buffer) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "holdfast-hash")
         if len(self._waiting) >= _WAITING:
             self._waiting.pop(0).result()
-        self._waiting.append(self._pool.submit(function, *arguments))
-
-    def _hash_written(self, descriptor: int, offset: int, size: int) -> None:
-        if self._buffer is None:
-            self._buffer = memoryview(bytearray(BLOCK_BYTES))
-        done = 0
-        while done < size:
-            count = os.preadv(descriptor, [self._buffer[: size - done]], offset + done)
-            if not count:
-                raise ChangedError("a file that is being received became shorter; leave it to this process")
-            self._hash(self._buffer[:count])
-            done += count
+        self._waiting.append(self._pool.submit(self._hash, piece))
 
     def _hash(self, piece: Buffer) -> None:
         self._whole.update(piece)

@@ -20,6 +20,7 @@ from holdfast.store.events import StoreProgress, get_event_manager
 from holdfast.store.inputs import chosen, wrapped
 from holdfast.store.matching import Condition, Found, condition_of
 from holdfast.store.names import check_key
+from holdfast.store.outgoing import bytes_of, write_out
 from holdfast.store.value import Value, decoded, held_value
 from holdfast.types import Json, PathLike
 
@@ -454,12 +455,8 @@ class ReadableStore(ABC):
         with (
             StoreProgress(self, key, value.metadata, message, value.size) as progress,
             files.open_atomic(path, durability="os", size_hint=value.size) as out,
-            value as stream,
         ):
-            done, buffer = 0, memoryview(bytearray(max(1, min(buffer_size, value.size))))
-            while count := stream.readinto(buffer):
-                done += out.write(buffer[:count])
-                progress(done)
+            write_out(value, out, buffer_size, progress)
 
     def to_bytes(self, key: str, buffer_size: int = BUFFER_BYTES) -> bytes:
         """Return the data of a key.
@@ -488,4 +485,4 @@ class ReadableStore(ABC):
         """
         value = self.get(key)
         with StoreProgress(self, key, value.metadata, f"Reading key {key!r}", value.size) as progress:
-            return value.to_bytes(buffer_size, progress)
+            return bytes_of(value, buffer_size, progress)

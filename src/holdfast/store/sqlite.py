@@ -27,6 +27,7 @@ from holdfast.reports import Finding, Report
 from holdfast.store.base import Store
 from holdfast.store.changes import Content, HeldContent, Incoming, Outcome, missing
 from holdfast.store.matching import Condition, Found
+from holdfast.store.outgoing import bytes_of
 from holdfast.store.spooling import HELD_BYTES, SpooledContent, SpooledIncoming
 from holdfast.store.staging import blocks_of
 from holdfast.store.value import HeldReader, Value
@@ -113,7 +114,7 @@ class SQLiteStore(Store):
         if not self._in_memory:
             return value
         # One connection is all there is: it must not stay with a reader.
-        held = HeldReader(value.to_bytes(value.size or 1, lambda done: None))
+        held = HeldReader(bytes_of(value, value.size or 1, lambda done: None))
         reader.close()
         return Value(key, row.text, row.size, *times, True, row.digest, held)
 

@@ -20,7 +20,8 @@ from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.files.modes import copy_modes
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
-from holdfast.store.copying import BlockHasher, copy_inside
+from holdfast.store.arriving import BlockDigester, Steps, move
+from holdfast.store.copying import BlockHasher
 from holdfast.store.names import DATA
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer
@@ -79,11 +80,12 @@ class StagedIncoming:
         Takes the complete open file, makes it as durable as it must be, returns its time in nanoseconds.
     """
 
-    __slots__ = ("_allocated", "_descriptor", "_hasher", "_path", "_settle", "_target")
+    __slots__ = ("_allocated", "_descriptor", "_hasher", "_path", "_settle", "_taken", "_target")
 
     def __init__(self, path: str, target: str, settle: Callable[[int], int]) -> None:
         self._path, self._target, self._settle = path, target, settle
         self._hasher = BlockHasher()
+        self._taken: BlockDigests | None = None
         self._allocated = 0
         self._descriptor = -1
         self._descriptor = new_file(path)
@@ -97,7 +99,7 @@ class StagedIncoming:
             There is not that much left; nothing stays behind.
         """
         try:
-            os.posix_fallocate(self._descriptor, 0, size)
+            files.reserve(self._descriptor, size)
         except OSError:
             self.abort()
             with files.os_errors(self._target, "write"):
@@ -119,8 +121,8 @@ class StagedIncoming:
             with files.os_errors(self._target, "write"):
                 raise
 
-    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object]) -> int:
-        """Take a file from its position on, as far as the kernel can copy it.
+    def take(self, descriptor: int, buffer_size: int, progress: Callable[[int], object]) -> None:
+        """Take all of a file from its position on, instead of `write`.
 
         Parameters
         ----------
@@ -131,28 +133,32 @@ class StagedIncoming:
         progress : callable
             Takes the bytes so far.
 
-        Returns
-        -------
-        int
-            How many bytes were taken; the rest, if there is one, must be read and written.
-
         Raises
         ------
-        StorageFullError
-            The disk is full.
+        StorageFullError, StorageError
+            The disk is full or failing.
         """
-        done = 0
-        with files.os_errors(self._target, "write"):
-            while count := copy_inside(descriptor, self._descriptor, buffer_size):
-                self._hasher.update_written(self._descriptor, done, count)
+
+        def read(view: memoryview, offset: int) -> int:
+            """Fill the view: a system may give less at a time."""
+            done = 0
+            while done < len(view) and (count := os.readv(descriptor, [view[done:]])):
                 done += count
-                progress(done)
-        return done
+            return done
+
+        def write(piece: memoryview) -> None:
+            """Write all, or tell why not."""
+            with files.os_errors(self._target, "write"):
+                write_all(self._descriptor, piece)
+
+        with BlockDigester() as digester:
+            move(read, write, digester, Steps(buffer_size, progress))
+            self._taken = digester.digests()
 
     def finish(self) -> Staged:
         """Return the data, complete and as durable as the directory asks."""
         try:
-            digests = self._hasher.digests()
+            digests = self._taken or self._hasher.digests()
             if self._allocated > digests.size_bytes:
                 os.ftruncate(self._descriptor, digests.size_bytes)
             replaces = copy_modes(self._target, self._descriptor)

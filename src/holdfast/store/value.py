@@ -17,9 +17,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from holdfast.errors import ChangedError, ForbiddenError, NegativeOffsetError
+from holdfast.errors import ForbiddenError, NegativeOffsetError
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_bytes
-from holdfast.store.fresh import fresh_bytes
 from holdfast.types import Buffer, Json
 
 __all__ = ["FileReader", "HeldReader", "Reader", "Value", "ValueStream", "decoded", "held_value"]
@@ -288,37 +287,6 @@ class Value(msgspec.Struct, eq=False, gc=False):
             if progress is not None:
                 progress(step=done)
             yield piece
-
-    def to_bytes(self, buffer_size: int, progress: Callable[[int], object]) -> bytes:
-        """Return all the data.
-
-        Parameters
-        ----------
-        buffer_size : int
-            Bytes between two calls of `progress`.
-        progress : callable
-            Takes the bytes so far.
-
-        Returns
-        -------
-        bytes
-            The data.
-        """
-        stream = self.range()
-        if isinstance(stream, io.BytesIO):
-            progress(self.size)
-            return stream.getvalue()
-
-        def fill(view: memoryview) -> None:
-            """Read piece by piece."""
-            done = 0
-            while count := stream.readinto(view[done : done + buffer_size]):
-                done += count
-                progress(done)
-            if done != self.size:
-                raise ChangedError(f"the data of key {self.key!r:.200} became shorter while they were read")
-
-        return fresh_bytes(self.size, fill)
 
     def with_text(self, text: str) -> Value:
         """Return the same data with other metadata."""
