@@ -121,3 +121,27 @@ def test_many_values_get_an_index_of_the_fields_that_are_asked_for(store):
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'field_%'")}
     connection.close()
     assert names == {"field_n", "field_f"}
+
+
+@pytest.mark.parametrize(("length", "carries"), [(20, True), (2000, False)])
+def test_an_index_carries_small_metadata_along(store, length, carries):
+    keys = [f"k{number}" for number in range(1500)]
+    store.multiset_metadata(keys, ({"n": number % 10, "text": "x" * length} for number in range(1500)))
+    assert len(list(store.query_keys(n=3))) == 150
+    store.set_metadata("k3", {"n": 3, "text": "y" * 5000})
+    store.set_metadata("k4", {"n": 3})
+    store.delete("k13")
+    found = dict(store.query(n=3))
+    assert len(found) == 150
+    assert found["k3"]["text"] == "y" * 5000
+    assert found["k4"] == {"n": 3}
+    assert "k13" not in found
+    store.disconnect()
+    connection = sqlite3.connect(store.path)
+    ((text,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'field_n'")
+    assert ("key, metadata, digest, seal" in text) is carries
+    connection.execute("UPDATE entries SET metadata = replace(metadata, 'y', 'z') WHERE key = 'k3'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(HashError, match="'k3'"):
+        list(store.query(n=3))

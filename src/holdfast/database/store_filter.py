@@ -121,13 +121,15 @@ def _compared(path: tuple[str, ...], operator: str, value: Any) -> Narrowed:
     return Narrowed(f"{sql} {_OPERATORS[operator]} ?", (*values, value + slack if slack else value), field)
 
 
-def indexed(field: str) -> str:
+def indexed(field: str, *, carries: bool) -> str:
     """Return the statement that makes the index of a field.
 
     Parameters
     ----------
     field : str
         As in `Narrowed`.
+    carries : bool
+        The index carries all that a search gives out, which then looks nowhere else: for small metadata.
 
     Returns
     -------
@@ -135,4 +137,6 @@ def indexed(field: str) -> str:
         SQL.
     """
     assert _PLAIN.match(field)
-    return f'CREATE INDEX IF NOT EXISTS "field_{field}" ON entries (json_extract(metadata, \'$."{field}"\'))'
+    rest = ", key, metadata, digest, seal" if carries else ""
+    value = f"json_extract(metadata, '$.\"{field}\"')"
+    return f'CREATE INDEX IF NOT EXISTS "field_{field}" ON entries ({value}{rest})'

@@ -23,6 +23,8 @@ __all__ = ["Entries", "Reopening", "sealed", "unsealed"]
 _PAGE = 5000
 _INDEX_FROM = 1000
 _MOST_INDEXES = 16
+_CARRIED_LENGTH = 300
+_MEAN_LENGTH = f"SELECT avg(length(metadata)) FROM (SELECT metadata FROM entries LIMIT {_INDEX_FROM})"
 # Others are narrowed by their beginning only: SQLite's classes differ, and many stars cost it long.
 _SIMPLE = re.compile(r"[^\[\]*]*(\*[^\[\]*]*){0,3}\Z", re.DOTALL)
 
@@ -205,4 +207,5 @@ class Entries:
             self._fields.discard(test.field)
         elif there < _MOST_INDEXES:
             with self.file().transaction() as connection:
-                connection.execute(indexed(test.field))
+                (length,) = connection.execute(_MEAN_LENGTH).fetchone()
+                connection.execute(indexed(test.field, carries=length <= _CARRIED_LENGTH))
