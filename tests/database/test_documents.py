@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sqlite3
 
 import pytest
 
@@ -274,6 +275,49 @@ def test_filters_stay_exact_while_documents_come_and_the_index_lags():
         documents += more
         with database.transaction() as tx:
             tx.documents.add(-1, [new(each) for each in more])
+
+
+def test_documents_of_other_kinds_are_passed_by_once(tmp_path):
+    with Database(tmp_path / "catalog.db") as database:
+        for start in (0, 300):
+            with database.transaction() as tx:
+                tx.documents.add(-1, [new({"uid": f"u{start + n}", "time": n, "a": n}) for n in range(150)])
+                others = range(start * 300, start * 300 + 45_000)
+                tx.documents.add(-4, [NewDocument(f"o{n}", n, "{}") for n in others])
+            assert database.documents.count(-1, Key("a") >= 100) == (50 if start == 0 else 100)
+            upto = database._file.one("SELECT upto, (SELECT max(id) FROM documents) FROM document_fields")
+            assert upto[0] == upto[1]
+        with database.transaction() as tx:
+            tx.documents.add(-4, [NewDocument(f"p{n}", n, "{}") for n in range(1000)])
+            tx.documents.add(-1, [new({"uid": "last", "time": 1, "a": 1000})])
+        assert database.documents.count(-1, Key("a") >= 1000) == 1
+        # A thousand of other kinds are not worth a step.
+        assert database._file.one("SELECT upto FROM document_fields") == (upto[0],)
+
+
+OLD_LAYOUT = """
+CREATE INDEX documents_parent ON documents (parent);
+DROP TABLE log;
+CREATE TABLE log (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+  object TEXT NOT NULL, detail TEXT NOT NULL DEFAULT '{}');
+"""
+
+
+def test_a_database_with_the_indexes_of_earlier_ones_works_as_well(tmp_path):
+    with Database(tmp_path / "catalog.db"):
+        pass
+    connection = sqlite3.connect(tmp_path / "catalog.db")
+    connection.executescript(OLD_LAYOUT)
+    connection.close()
+    draw = random.Random(3)
+    documents = [document(draw, number) for number in range(300)]
+    with Database(tmp_path / "catalog.db") as database:
+        with database.transaction() as tx:
+            tx.documents.add(-1, [new(each) for each in documents])
+            tx.log.add("insert", "analysis_header")
+        assert compare(database, documents, range(100)) > 10
+        assert [line.id for line in database.log.tail()] == [1]
 
 
 @pytest.mark.slow

@@ -27,6 +27,8 @@ __all__ = ["DocumentWindow", "catch_up", "count_documents", "lagging", "root_of"
 
 _LAG = 200
 _STEP = 2000
+# How many ids one step may pass by: most may belong to documents of other kinds, which are not even decoded.
+_SPAN = 20 * _STEP
 _MAX_LOOKED_AT = 1_000_000
 _NEWEST = "ORDER BY n.time DESC, n.uid DESC"
 _INSERT = "INSERT OR IGNORE INTO node_values (parent, path, kind, value, node) VALUES (?, ?, ?, ?, ?)"
@@ -111,9 +113,17 @@ def lagging(connection: sqlite3.Connection, collection: int, query: Query, colum
 
 
 def _is_behind(connection: sqlite3.Connection, collection: int, root: Root) -> bool:
-    select = f"SELECT count(*) FROM (SELECT 1 FROM documents WHERE parent = ? AND id > ? LIMIT {_LAG + 1})"
     upto = _indexed_upto(connection, collection, root)
-    return bool(connection.execute(select, (collection, upto)).fetchone()[0] > _LAG)
+    since = _newest(connection) - upto
+    if not _LAG < since <= _STEP:
+        return since > _LAG
+    # The sign keeps SQLite on the ids: there is no index of kinds, and each would be longer than this way.
+    select = f"SELECT count(*) FROM (SELECT 1 FROM documents WHERE id > ? AND +parent = ? LIMIT {_LAG + 1})"
+    return bool(connection.execute(select, (upto, collection)).fetchone()[0] > _LAG)
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT max(id) FROM documents").fetchone()[0] or 0)
 
 
 def catch_up(connection: sqlite3.Connection, collection: int, roots: list[Root]) -> bool:
@@ -139,10 +149,13 @@ def catch_up(connection: sqlite3.Connection, collection: int, roots: list[Root])
 
 def _catch_up_field(connection: sqlite3.Connection, collection: int, root: Root) -> bool:
     upto = _indexed_upto(connection, collection, root)
-    select = f"SELECT id, body FROM documents WHERE parent = ? AND id > ? ORDER BY id LIMIT {_STEP}"
-    documents = connection.execute(select, (collection, upto)).fetchall()
-    if not documents:
+    newest = _newest(connection)
+    if newest == upto:
         return False
+    select = "SELECT id, body FROM documents WHERE id > ? AND id <= ? AND +parent = ? "
+    select += f"ORDER BY id LIMIT {_STEP}"
+    documents = connection.execute(select, (upto, upto + _SPAN, collection)).fetchall()
+    reached = documents[-1][0] if len(documents) == _STEP else min(upto + _SPAN, newest)
     paths = PathWriter()
     paths.use(connection)
     flattener = Flattener(paths.child)
@@ -156,9 +169,9 @@ def _catch_up_field(connection: sqlite3.Connection, collection: int, root: Root)
     connection.execute(
         "INSERT INTO document_fields VALUES (?, ?, ?) "
         "ON CONFLICT (parent, field) DO UPDATE SET upto = excluded.upto",
-        (collection, path_text(root), documents[-1][0]),
+        (collection, path_text(root), reached),
     )
-    return len(documents) == _STEP
+    return bool(reached < newest)
 
 
 # -- searches ----------------------------------------------------------------------------------------------
@@ -204,11 +217,15 @@ class _Found:
 
     collection: int
     where: Fragment
+    by_id: bool = False
 
     def select(
         self, connection: sqlite3.Connection, what: str, rest: str = "", *more: object
     ) -> sqlite3.Cursor:
-        statement = f"SELECT {what} FROM documents n WHERE n.parent = ?1 AND {self.where.text} {rest}"
+        # With the sign SQLite goes by the ids, else by what it finds best. Left to itself it believes that a
+        # kind has ten documents.
+        kind = "+n.parent = ?1" if self.by_id else "likelihood(n.parent = ?1, 0.1)"
+        statement = f"SELECT {what} FROM documents n WHERE {kind} AND {self.where.text} {rest}"
         return connection.execute(statement, (self.collection, *self.where.values, *more))
 
 
@@ -223,7 +240,7 @@ def _found(connection: sqlite3.Connection, collection: int, query: Query, column
     upto = min(_indexed_upto(connection, collection, root) for root in roots)
     before, after = Fragment("n.id <= ?", (upto,)), Fragment("n.id > ?", (upto,))
     newest = Compiler(connection, _scope(collection, columns, is_indexed=False))
-    tail = _ids(connection, _looked_at(connection, newest, query, after))
+    tail = _ids(connection, _looked_at(connection, newest, query, after, by_id=True))
     if not tail and compiler.is_exact(query):
         return _Found(collection, _both(compiler.condition(query, up=True), before))
     return _of_ids(collection, _ids(connection, _looked_at(connection, compiler, query, before)) + tail)
@@ -242,12 +259,14 @@ def _ids(connection: sqlite3.Connection, found: _Found) -> list[int]:
     return [number for (number,) in found.select(connection, "n.id")]
 
 
-def _looked_at(connection: sqlite3.Connection, compiler: Compiler, query: Query, part: Fragment) -> _Found:
+def _looked_at(
+    connection: sqlite3.Connection, compiler: Compiler, query: Query, part: Fragment, *, by_id: bool = False
+) -> _Found:
     """Let the reference matcher decide about what the conditions leave in doubt."""
     collection = compiler.scope.parent
     upper, lower = compiler.condition(query, up=True), compiler.condition(query, up=False)
-    sure = _ids(connection, _Found(collection, _both(lower, part)))
-    doubtful = _Found(collection, _both(upper, Fragment(f"NOT ({lower.text})", lower.values), part))
+    sure = _ids(connection, _Found(collection, _both(lower, part), by_id))
+    doubtful = _Found(collection, _both(upper, Fragment(f"NOT ({lower.text})", lower.values), part), by_id)
     return _of_ids(collection, sure + list(_tested(doubtful.select(connection, "n.id, n.body"), query)))
 
 

@@ -80,7 +80,7 @@ CREATE TABLE keys (
   id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, scope TEXT NOT NULL, note TEXT NOT NULL DEFAULT '',
   time REAL NOT NULL, expires REAL, revoked REAL);
 CREATE TABLE log (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+  id INTEGER PRIMARY KEY, time REAL NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
   object TEXT NOT NULL, detail TEXT NOT NULL DEFAULT '{}');
 CREATE TRIGGER log_is_kept BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER log_is_final BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
@@ -90,7 +90,6 @@ _DOCUMENTS = """
 CREATE TABLE documents (
   id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, uid TEXT NOT NULL, header TEXT, seq_num INTEGER,
   time NOT NULL, is_orphan INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL, UNIQUE (parent, uid));
-CREATE INDEX documents_parent ON documents (parent);
 CREATE INDEX documents_header ON documents (header, parent, seq_num) WHERE header IS NOT NULL;
 CREATE INDEX documents_time ON documents (parent, time, uid);
 CREATE INDEX documents_orphans ON documents (parent) WHERE is_orphan;
