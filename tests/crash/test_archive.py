@@ -1,9 +1,11 @@
 """Whatever happens while files are added, every recorded file verifies and nothing else is left."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from hashlib import md5, sha256
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ import yaml
 
 from crash.disks import cut_power, loop_disk, small_disk
 from crash.kills import fail_everywhere, kill_everywhere
-from crash.operations import Operation
+from crash.operations import Operation, Outcome
 from holdfast.archive import Archive
-from holdfast.errors import StorageFullError
+from holdfast.archive.restoring import is_intact
+from holdfast.errors import HashError, MissingFileError, StorageFullError
 
 pytestmark = [pytest.mark.slow, pytest.mark.privileged]
 
@@ -25,6 +28,22 @@ archive.add_file('S0', 'P', directory / 'first', md5=False)
 ADD = Operation("archive.add_file('S1', 'Prod0', directory / 'source', 'sub/name'); ack('added')", IMPORT)
 TREE = Operation("archive.add_tree('S1', 'Prod0', directory / 'tree'); ack('added')", IMPORT)
 FOREST = Operation("archive.add_tree('S1', 'Prod0', directory / 'forest'); ack('added')", IMPORT)
+MANY = Operation(
+    """
+    for number in range(20):
+        (directory / 'source').write_bytes((b'twin', b'%d' % number)[number % 2])
+        archive.add_file('S1', 'Prod0', directory / 'source', f'n{number}')
+        ack(f'n{number}')
+    archive.flush()
+    """,
+    IMPORT,
+)
+CLOSE = Operation(
+    "archive.add_file('S1', 'Prod0', directory / 'source'); ack('source'); archive.close()", IMPORT
+)
+RECOVER = Operation(
+    "Archive(directory / 'store').check(); ack('checked')", "from holdfast.archive import Archive"
+)
 FOREST_NAMES = {f"f{number:02}" for number in range(20)}
 DISKS = ["ext4", "xfs", "ext4 -O fast_commit"]
 
@@ -72,6 +91,93 @@ def test_killed_add_is_there_or_not(make):
     assert kill_everywhere(ADD, make, verify) >= 20
 
 
+def verify_acknowledged(directory, outcome):
+    """What was acknowledged is there, whole; what the original is told is there for it too."""
+    check_listed(directory / "store")
+    with Archive(directory / "store") as archive:
+        assert {entry.place.name for entry in archive.entries("S1")} >= set(outcome.acks)
+        for entry in archive.entries():
+            archive.fetch_uuid(entry.uuid)
+        (directory / "next").write_bytes(b"next")
+        archive.add_file("S9", "P", directory / "next")
+        report = archive.check()
+        assert report.ok, str(report)
+        assert not list(Path(archive.root).rglob("_holdfast*"))
+    check_listed(directory / "store")
+    assert kept(directory / "store") == 0
+
+
+def check_listed(root):
+    """Read as the original does: the YAML, and the file under its name."""
+    text = yaml.safe_load((root / ".manifest" / "manifest.yaml").read_text())
+    for event, productions in text["events"].items():
+        for production, names in productions.items():
+            for name, facts in names.items():
+                content = (root / event / production / name).read_bytes()
+                assert facts["hash"] in (md5(content).hexdigest(), sha256(content).hexdigest())
+
+
+def kept(root):
+    connection = sqlite3.connect(root / ".manifest" / "manifest.db")
+    [[count]] = connection.execute("SELECT count(*) FROM unsynced")
+    connection.close()
+    return count
+
+
+SETTLING = "syncfs fsync fdatasync pwrite64 unlink rename symlink openat".split()
+
+
+@pytest.mark.parametrize("operation", [MANY, CLOSE], ids=["many", "close"])
+def test_writer_killed_while_files_are_brought_to_the_disk_loses_none(make, operation):
+    assert kill_everywhere(operation, make, verify_acknowledged, SETTLING) >= 20
+
+
+@pytest.mark.parametrize("operation", [MANY, CLOSE], ids=["many", "close"])
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_failure_while_files_are_brought_to_the_disk_loses_none(make, operation, error):
+    assert fail_everywhere(operation, make, verify_acknowledged, ["syncfs", "fsync", "fdatasync"], error) >= 3
+
+
+@pytest.fixture
+def make_torn(make):
+    """Make archives whose writer died, with files as a power cut leaves them."""
+    adds = Operation(MANY.body.replace("archive.flush()", "os._exit(0)"), IMPORT)
+
+    def fresh():
+        directory = make()
+        assert adds.run(directory).code == 0
+        names = sorted((directory / "store" / "S1" / "Prod0").glob("n1*"))
+        assert len(names) >= 8
+        for number, name in enumerate(names):
+            path = name.resolve()
+            path.chmod(0o644)
+            path.write_bytes(b"")
+            if number % 2:
+                path.unlink()
+                name.unlink()
+        return directory
+
+    return fresh
+
+
+def test_recovery_that_is_killed_is_gone_on_with(make_torn):
+    def verify(directory, outcome):
+        verify_acknowledged(directory, Outcome([f"n{number}" for number in range(20)], 0))
+
+    calls = (
+        "syncfs fsync fdatasync pwrite64 write linkat unlink rename renameat2 symlink mkdir openat".split()
+    )
+    assert kill_everywhere(RECOVER, make_torn, verify, calls) >= 40
+
+
+def test_recovery_that_fails_is_gone_on_with(make_torn):
+    def verify(directory, outcome):
+        verify_acknowledged(directory, Outcome([f"n{number}" for number in range(20)], 0))
+
+    calls = "syncfs fsync fdatasync pwrite64 write linkat symlink".split()
+    assert fail_everywhere(RECOVER, make_torn, verify, calls) >= 10
+
+
 def test_killed_tree_is_there_as_a_whole_or_not_at_all(make):
     whole = {"a", "b", "sub/c"}
 
@@ -105,36 +211,93 @@ def test_failed_call_is_an_error_and_leaves_no_trace(make, error):
     assert fail_everywhere(ADD, make, verify, calls, error) >= 8
 
 
+ONE_BY_ONE = """
+for number in range(10_000):
+    content = (b'', b'twin', b'%d' % number, bytes([number % 251]) * 15_000)[number % 4]
+    (directory / 'source').write_bytes(content)  # also empty ones, and links to others
+    archive.add_file('S1', f'Prod{number % 3}', directory / 'source', f'n{number}')
+    ack(number)
+"""
+CREATE = "from holdfast.archive import Archive; archive = Archive.create(directory / 'store', 'Test')"
+
+
+def check_after_power_cut(directory, outcome):
+    check_listed(directory / "store")
+    with Archive(directory / "store") as archive:
+        names = {entry.place.name for entry in archive.entries()}
+        assert names >= {f"n{number}" for number in outcome.acks}
+        for entry in archive.entries():
+            number = int(entry.place.name[1:])
+            content = Path(archive.fetch_uuid(entry.uuid)).read_bytes()
+            assert content == (b"", b"twin", b"%d" % number, bytes([number % 251]) * 15_000)[number % 4]
+        (directory / "next").write_bytes(b"next")
+        archive.add_file("S9", "P", directory / "next")
+        report = archive.check()
+        assert report.ok, str(report)
+    check_listed(directory / "store")
+
+
 @pytest.mark.parametrize("flush_journal", [False, True])
 @pytest.mark.parametrize("kind", DISKS)
 def test_power_cut_keeps_what_was_acknowledged(tmp_path, kind, flush_journal):
-    operation = Operation(
-        """
-        for number in range(10_000):
-            content = (b'', b'twin', b'%d' % number)[number % 3]  # also empty ones, and links to others
-            (directory / 'source').write_bytes(content)
-            archive.add_file('S1', 'Prod0', directory / 'source', f'n{number}')
-            ack(number)
-        """,
-        "from holdfast.archive import Archive; archive = Archive.create(directory / 'store', 'Test')",
-    )
+    operation = Operation(ONE_BY_ONE, CREATE)
+    with loop_disk(tmp_path, kind, size_mb=64) as disk:
+        # The last one while files have been synced and their bytes are being forgotten.
+        for acks in (1, 5, 40, 260, 700):
+            cut_power(disk, operation, check_after_power_cut, acks=acks, flush_journal=flush_journal)
 
-    def verify(directory, outcome):
-        with Archive(directory / "store") as archive:
-            names = {entry.place.name for entry in archive.entries()}
-            assert names >= {f"n{number}" for number in outcome.acks}
-            for entry in archive.entries():
-                number = entry.place.name[1:].encode()
-                content = Path(archive.fetch_uuid(entry.uuid)).read_bytes()
-                assert content == (b"", b"twin", number)[int(number) % 3]
-            (directory / "next").write_bytes(b"next")
-            archive.add_file("S9", "P", directory / "next")
-            report = archive.check()
-            assert report.ok, str(report)
+
+def test_power_cut_without_the_bytes_in_the_manifest_would_lose_files(tmp_path):
+    without = "import holdfast.database.unsynced as unsynced; unsynced.keep = lambda connection, row: None\n"
+    operation = Operation(ONE_BY_ONE, without + CREATE)
+    with loop_disk(tmp_path) as disk, pytest.raises((HashError, MissingFileError)):
+        cut_power(disk, operation, check_after_power_cut, acks=40)
+
+
+@pytest.mark.parametrize("kind", DISKS)
+def test_power_cut_after_recovery_loses_nothing(tmp_path, kind):
+    recover = "archive.check(); ack('recovered'); time.sleep(60)"
+    again = "import time; from holdfast.archive import Archive; archive = Archive(directory / 'store')"
+
+    def cut_again(directory, outcome):
+        process = Operation(recover, again).start(directory)
+        assert process.stdout.readline() == "recovered\n"
+        disk.cut(process=process)
+        process.stdout.close()
+        assert kept(directory / "store") == 0
+        check_after_power_cut(directory, outcome)
 
     with loop_disk(tmp_path, kind) as disk:
-        for acks in (1, 5, 40):
-            cut_power(disk, operation, verify, acks=acks, flush_journal=flush_journal)
+        for acks in (5, 40):
+            cut_power(disk, Operation(ONE_BY_ONE, CREATE), cut_again, acks=acks)
+
+
+def test_reader_who_may_not_write_is_told_who_brings_files_back(tmp_path):
+    def read(directory, outcome):
+        connection = sqlite3.connect(directory / "store" / ".manifest" / "manifest.db")
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+        connection.close()
+        disk.remount("ro")
+        torn = []
+        with Archive(directory / "store") as archive:
+            for number in outcome.acks:
+                place = ("S1", f"Prod{int(number) % 3}", f"n{number}")
+                with archive.open_file(*place) as opened:
+                    assert len(opened.read()) == archive.entry(*place).size
+                if not is_intact(archive.root, archive.entry(*place)):
+                    torn.append(place)
+            assert torn
+            for place in torn:
+                with pytest.raises((HashError, MissingFileError), match="holdfast archive check"):
+                    archive.fetch_file(*place)
+            report = archive.check()
+            assert not report.ok
+            assert any("brings them back" in note for note in report.notes)
+        disk.remount("rw")
+        check_after_power_cut(directory, outcome)
+
+    with loop_disk(tmp_path) as disk:
+        cut_power(disk, Operation(ONE_BY_ONE, CREATE), read, acks=20)
 
 
 @pytest.mark.parametrize("flush_journal", [False, True])
@@ -204,7 +367,7 @@ def test_read_only_archive_is_read_and_refuses_to_grow(tmp_path):
         disk.remount("rw")
 
 
-MANY = """
+PROCESSES = """
 import sys
 from holdfast.archive import Archive
 root, number, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -224,7 +387,7 @@ def test_many_processes_lose_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", MANY, str(root), str(number), str(count)],
+            [sys.executable, "-c", PROCESSES, str(root), str(number), str(count)],
             env=environment,
             stderr=subprocess.PIPE,
         )

@@ -71,12 +71,13 @@ class Adder:
         """
         _refuse_twins(wanted)
         self._manifest.open_for_writing()
-        self._writer.mark()
+        self._manifest.unsettled.mend()
+        mark = self._writer.mark()
         self._refuse_foreign(wanted)
         while True:
             try:
                 with self._writer.adding:
-                    return Batch(self._manifest, self._who, md5, progress).run(wanted)
+                    return Batch(self._manifest, self._who, mark, md5, progress).run(wanted)
             except OccupiedError:
                 for each in wanted:
                     self._clear(each.place)

@@ -17,14 +17,22 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 from holdfast import files
-from holdfast.archive import adopting, checking, repairing, sources, writers
+from holdfast.archive import adopting, checking, recovering, repairing, sources, writers
 from holdfast.archive.adding import Adder, Wanted
 from holdfast.archive.contract import AddedEvent, Archive, Verify
 from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import FOLDER, Manifest
 from holdfast.archive.verifying import Verifier
 from holdfast.database.archive import EntryRow, LogRow
-from holdfast.errors import AlreadyExistsError, HoldfastError, InvalidInputError, ReadOnlyError
+from holdfast.errors import (
+    AlreadyExistsError,
+    HashError,
+    HoldfastError,
+    InvalidInputError,
+    MissingFileError,
+    ReadOnlyError,
+    UnexpectedHashError,
+)
 from holdfast.events import bus
 from holdfast.paths import local_path
 from holdfast.reports import Report
@@ -207,7 +215,7 @@ class LocalArchive(Archive):
         if self._writer.is_marked:
             return
         files.require_writer(self.root, "add")
-        if not os.access(os.path.join(self.root, FOLDER), os.W_OK):
+        if not self._may_write():
             raise ReadOnlyError(f"cannot add to {self.root}: it may not be written; ask its owner")
         if not self.manifest.has_log:
             if self.manifest.is_log_lost:
@@ -216,14 +224,23 @@ class LocalArchive(Archive):
                 self.manifest.begin_log("create", who=user())
         self.collect()
 
+    def _may_write(self) -> bool:
+        return os.access(os.path.join(self.root, FOLDER), os.W_OK)
+
     def collect(self) -> list[str]:
-        """Remove what writers that died left behind.
+        """Bring recorded files of writers that died to the disk, and remove what else they left behind.
 
         Returns
         -------
         list of str
             Paths below the root: files that were published and not recorded.
+
+        Raises
+        ------
+        StorageError, StorageFullError
+            The disk does not take the recorded files; their bytes stay in the manifest.
         """
+        recovering.recover(self.manifest)
         return writers.collect(self.root, self.manifest.knows)
 
     def adopt(self) -> Report:
@@ -244,10 +261,33 @@ class LocalArchive(Archive):
         return adopting.adopt(self.manifest, user())
 
     def _fetch(self, entry: Entry, hash: str | None, verify: Verify) -> str:
+        try:
+            return self._verifier.path(entry, hash, verify)
+        except (MissingFileError, HashError) as error:
+            if self._waiting_bytes(entry, error) is None:
+                raise
+            if not self._may_write():
+                raise _unrecovered(self.root, entry, error) from error
+        recovering.recover(self.manifest)
         return self._verifier.path(entry, hash, verify)
 
     def _open(self, entry: Entry, hash: str | None) -> BinaryIO:
+        try:
+            return self._verifier.open(entry, hash)
+        except (MissingFileError, HashError) as error:
+            content = self._waiting_bytes(entry, error)
+            if content is None:
+                raise
+            if not self._may_write():
+                return self._verifier.in_memory(entry, content, hash)
+        recovering.recover(self.manifest)
         return self._verifier.open(entry, hash)
+
+    def _waiting_bytes(self, entry: Entry, error: HoldfastError) -> bytes | None:
+        """Return what the manifest kept of an entry whose file is damaged, if its writer died."""
+        if isinstance(error, UnexpectedHashError):
+            return None
+        return recovering.bytes_of(self.manifest, entry)
 
     def check(
         self,
@@ -280,7 +320,8 @@ class LocalArchive(Archive):
         InvalidInputError
             `subset` or `head` cannot be read.
         """
-        if writers.is_interrupted(self.root) and os.access(os.path.join(self.root, FOLDER), os.W_OK):
+        is_left = writers.is_interrupted(self.root) or recovering.waiting(self.manifest)
+        if is_left and self._may_write():
             self.collect()
         report = checking.check(self.manifest, fast=fast, subset=subset, head=head, progress=progress)
         if repair_from is None or report.ok:
@@ -295,9 +336,17 @@ class LocalArchive(Archive):
         self.manifest.flush()
 
     def close(self) -> None:
-        """Bring everything to rest."""
-        self.manifest.close()
-        self._writer.close()
+        """Bring everything to rest.
+
+        Raises
+        ------
+        StorageError, StorageFullError
+            The disk does not take it; what was added is in the manifest, and the next opening goes on.
+        """
+        try:
+            self.manifest.close()
+        finally:
+            self._writer.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_verifier"):
@@ -309,6 +358,15 @@ class LocalArchive(Archive):
 
     def __repr__(self) -> str:
         return f"Archive({self.root!r})"
+
+
+def _unrecovered(root: str, entry: Entry, error: HoldfastError) -> HoldfastError:
+    return type(error)(
+        f"the file of {entry.place.path} did not reach the disk before its writer died; its bytes are in the "
+        f"manifest: open_file gives them, and 'holdfast archive check {root}' by somebody who may write "
+        "there brings the file back",
+        **error.details,
+    )
 
 
 def _made_root(path: str) -> bool:

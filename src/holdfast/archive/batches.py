@@ -1,7 +1,8 @@
 """Own one step of adding: files are copied and hashed in one pass, published, synced and recorded, or undone.
 
 The order is: the file's own name as a link (of many who add one name exactly one makes it), the file named
-by its uuid, everything synced, then the manifest. What dies in between `holdfast.archive.writers` collects.
+by its uuid, everything synced, then the manifest. The bytes of one small file go into the manifest instead
+of being synced. What dies in between `holdfast.archive.writers` collects.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TypeVar
 from holdfast import files
 from holdfast.archive.entries import Entry, Place
 from holdfast.archive.manifest import Manifest
+from holdfast.archive.settling import Window
 from holdfast.archive.sources import Source
 from holdfast.archive.verifying import bytes_path, check_bytes
 from holdfast.archive.verifying import opened as opened_entry
@@ -85,6 +87,7 @@ class _Published:
     row: EntryRow | None = None
     has_file: bool = False
     is_linked: bool = False
+    content: bytes = b""
     made: list[str] = field(default_factory=list)
 
 
@@ -97,6 +100,8 @@ class Batch:
         The archive's, open for writing.
     who : str
         Who adds.
+    mark : str
+        The mark of this writer.
     md5 : bool
         Take the md5 too.
     progress : callable, optional
@@ -104,9 +109,12 @@ class Batch:
     """
 
     def __init__(
-        self, manifest: Manifest, who: str, md5: bool, progress: Callable[[int], object] | None
+        self, manifest: Manifest, who: str, mark: str, md5: bool, progress: Callable[[int], object] | None
     ) -> None:
-        self._manifest, self._root, self._who = manifest, manifest.root, who
+        self._manifest, self._root, self._who, self._mark = manifest, manifest.root, who, mark
+        self._unsettled = manifest.unsettled
+        self._is_single = False
+        self._window: Window | None = None
         self._algorithms = ("blake3", "sha256", "md5") if md5 else ("blake3", "sha256")
         self._progress = progress
         self._copied = 0
@@ -133,16 +141,23 @@ class Batch:
         AlreadyPresentException, ChangedError, HashError, InvalidInputError, NotFoundError, StorageError
             See `Archive.add_file`; nothing was added then.
         """
+        self._is_single = len(wanted) == 1
+        rows: list[EntryRow] = []
+        heads: list[str] = []
         try:
-            if len(wanted) == 1:
+            if self._is_single:
                 self._add_alone(wanted[0])
             else:
                 self._add_together(wanted)
             rows = [published.row for published in self._published if published.row is not None]
-            return rows, self._record(rows)
+            heads = self._record(rows)
         except BaseException:
             self._take_back()
             raise
+        finally:
+            if self._window is not None:
+                self._unsettled.end(self._window, len(heads))
+        return rows, heads
 
     # -- durability ------------------------------------------------------------------------------------
 
@@ -150,6 +165,8 @@ class Batch:
         descriptor = self._publish(wanted)
         try:
             [published] = self._published
+            if self._window is not None:
+                return
             files.sync_new(descriptor, os.path.dirname(published.path))
         finally:
             os.close(descriptor)
@@ -193,6 +210,8 @@ class Batch:
         published.row = row = self._row(source, published, wanted, digests)
         if self._progress is not None:
             self._progress(self._copied + source.size)
+        if self._is_single and self._unsettled.takes(source.size):
+            self._window, published.content = self._unsettled.begin(), content
         self._link_name(published)
         descriptor = self._linked_twin(published)
         if descriptor is None:
@@ -302,13 +321,23 @@ class Batch:
         staged = self._contents.get(row.blake3)
         if staged is not None and staged.row is not None:
             return [Entry.of_row(staged.row)]
-        return self._manifest.by_content(row.blake3, row.size)
+        return list(filter(self._is_safe, self._manifest.by_content(row.blake3, row.size)))
+
+    def _is_safe(self, twin: Entry) -> bool:
+        """Tell whether a file is on the disk, or reaches it with ours at the latest."""
+        if self._window is not None:
+            return self._unsettled.vouches(self._window, twin.uuid)
+        return self._unsettled.is_on_disk(twin.uuid)
 
     # -- the end ---------------------------------------------------------------------------------------
 
     def _record(self, rows: Sequence[EntryRow]) -> list[str]:
         try:
-            return self._manifest.record(rows)
+            if self._window is None:
+                return self._manifest.record(rows)
+            [published], [row] = self._published, rows
+            names = (published.path, published.named)
+            return [self._unsettled.record(self._window, row, published.content, self._mark, names)]
         except ConflictError:
             for published in self._published:
                 if self._manifest.find(published.place) is not None:

@@ -19,6 +19,7 @@ from holdfast import files
 from holdfast.archive.chains import check_chain, check_head
 from holdfast.archive.entries import Entry
 from holdfast.archive.manifest import FOLDER, OWN, Manifest
+from holdfast.archive.recovering import waiting
 from holdfast.archive.verifying import bytes_path, check_bytes, name_path, opened
 from holdfast.archive.writers import alone
 from holdfast.archive.yamlfile import YAML
@@ -79,8 +80,21 @@ def check(
     for number, entry in enumerate(entries):
         findings += _check_entry(manifest, entry, reader if number in chosen and not fast else None)
     findings += _extra(manifest, entries)
+    notes += _waiting(manifest)
     checked = len(entries) if fast else len(chosen)
     return Report(checked, findings, notes)
+
+
+def _waiting(manifest: Manifest) -> Iterator[str]:
+    """Tell of what the next opening for writing mends; what it is now was found nevertheless."""
+    unsynced, marks = manifest.unsynced, waiting(manifest)
+    if unsynced is not None and marks:
+        count = sum(map(unsynced.count, marks))
+        yield (
+            f"{count} files may not have reached the disk before their writer died; their bytes are in the "
+            f"manifest, and 'holdfast archive check {manifest.root}' by somebody who may write there brings "
+            "them back"
+        )
 
 
 def parts_of(subset: str, count: int) -> list[int]:

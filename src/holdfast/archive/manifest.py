@@ -19,9 +19,11 @@ from collections.abc import Hashable, Sequence
 from holdfast import files
 from holdfast.archive import lifetimes
 from holdfast.archive.entries import Entry, Place, check_uuid
+from holdfast.archive.settling import Unsettled
 from holdfast.archive.yamlfile import YAML, State, YamlFile, without_known
 from holdfast.archive.yamlform import is_untouched, parsed, written
 from holdfast.database.archive import EntryRow, LogRow, ManifestDatabase
+from holdfast.database.unsynced import UnsyncedContents
 from holdfast.errors import InvalidInputError, NotAStoreError, NotFoundError, UnreadableError
 from holdfast.types import Json, PathLike
 
@@ -52,6 +54,15 @@ class Manifest:
     Notes
     -----
     Safe across threads, processes and forks. The YAML is at most one second behind while a writer lives.
+
+    Attributes
+    ----------
+    root : str
+        The archive's directory.
+    yaml : YamlFile
+        The copy for the original.
+    unsettled : Unsettled
+        Files that this process added and that may not be on the disk yet.
     """
 
     def __init__(self, root: PathLike) -> None:
@@ -64,7 +75,8 @@ class Manifest:
             raise NotAStoreError(
                 f"{self.root} is no archive: it has no {FOLDER}; make one with 'holdfast archive init'"
             )
-        self.yaml = YamlFile(self._path(), self._state, self._remember)
+        self.unsettled = Unsettled(self)
+        self.yaml = YamlFile(self._path(), self._state, self._remember, self._settle)
         self._database = self._open_database(read_only=True)
         if self._database is None:
             self.yaml.text()
@@ -226,7 +238,8 @@ class Manifest:
             return self._foreign[1]
 
     def _state(self) -> State:
-        """Return what the YAML should say."""
+        """Return what the YAML should say: nothing that only the database keeps from a power cut."""
+        self._settle()
         listed = self._database.listed() if self._database else []
         foreign = self.foreign()
         if foreign:
@@ -369,9 +382,14 @@ class Manifest:
         self._writable()
         self._foreign = None
 
-    def open_for_writing(self) -> None:
-        """Open the database for writing, if there is one; `ReadOnlyError` where that cannot be."""
-        self._writable()
+    @property
+    def unsynced(self) -> UnsyncedContents | None:
+        """The bytes of entries whose files may not be on the disk yet; None where there is no database."""
+        return self._database.unsynced if self._database else None
+
+    def open_for_writing(self) -> ManifestDatabase:
+        """Return the database, open for writing; `ReadOnlyError` where that cannot be."""
+        return self._writable()
 
     def _writable(self) -> ManifestDatabase:
         with self._guard:
@@ -385,8 +403,19 @@ class Manifest:
             assert self._database is not None
             return self._database
 
+    def _settle(self) -> None:
+        if self._is_writable and os.path.isdir(self._path()):
+            self.unsettled.settle()
+
     def flush(self) -> None:
-        """Bring the YAML up to date; `StorageError` if it cannot be written, with the old one intact."""
+        """Bring files to the disk and the YAML up to date.
+
+        Raises
+        ------
+        StorageError, StorageFullError
+            They cannot be written; the old YAML is intact, and the database knows everything.
+        """
+        self._settle()
         if self._is_writable and not self.yaml.exists():
             self.yaml.mark_behind()
         self.yaml.flush()
@@ -407,6 +436,7 @@ class Manifest:
     def leave_to_parent(self) -> None:
         """Forget, in a forked child, what the parent will write."""
         self._guard = threading.RLock()
+        self.unsettled.leave_to_parent()
         self.yaml.leave_to_parent()
 
 

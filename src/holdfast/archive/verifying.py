@@ -6,6 +6,7 @@ It does not decide which entry is meant, nor what happens to a bad file.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import time
@@ -126,6 +127,35 @@ class Verifier:
         except BaseException:
             file.close()
             raise
+        return file
+
+    def in_memory(self, entry: Entry, content: bytes, expected: str | None = None) -> BinaryIO:
+        """Return an entry's bytes, which the manifest kept, as a file; otherwise as `open`.
+
+        Parameters
+        ----------
+        entry : Entry
+            Whose they are.
+        content : bytes
+            All of it.
+        expected : str, optional
+            A digest that it must have too.
+
+        Returns
+        -------
+        binary file
+            For reading, at its start.
+
+        Raises
+        ------
+        HashError, InvalidInputError
+            As for `open`.
+        """
+        wanted = [] if expected is None else expected_digests(expected)
+        file = io.BytesIO(content)
+        found = dict(entry.digests) | check_bytes(file, entry, [digest.algorithm for digest in wanted])
+        if wanted:
+            check_expected(entry, found, wanted)
         return file
 
     def _check(self, file: BinaryIO, entry: Entry, wanted: list[Digest], verify: Verify) -> None:

@@ -19,7 +19,7 @@ from holdfast.archive.manifest import FOLDER, OWN
 from holdfast.errors import BusyError, NotFoundError
 from holdfast.files import Lock, SharedLock
 
-__all__ = ["Writer", "alone", "collect", "is_interrupted", "left_behind"]
+__all__ = ["Writer", "alone", "collect", "is_alive", "is_interrupted", "left_behind", "marks_folder"]
 
 _MARKS = "writers"
 _UUID = re.compile(r"[0-9a-f]{32}\Z")
@@ -29,6 +29,11 @@ _UP = re.compile(r"(\.\./)*\Z")
 def alone(root: str, timeout_s: float) -> Lock:
     """Return a lock that no add holds at the same time; `BusyError` after the timeout."""
     return files.lock(os.path.join(root, FOLDER), timeout_s=timeout_s)
+
+
+def marks_folder(root: str) -> str:
+    """Return where the marks of an archive's writers are."""
+    return os.path.join(root, FOLDER, _MARKS)
 
 
 class Writer:
@@ -47,7 +52,7 @@ class Writer:
 
     def __init__(self, root: str) -> None:
         self.adding = SharedLock(os.path.join(root, FOLDER))
-        self._folder = os.path.join(root, FOLDER, _MARKS)
+        self._folder = marks_folder(root)
         self._held: Lock | None = None
 
     @property
@@ -55,15 +60,16 @@ class Writer:
         """Whether the mark of this process is there."""
         return self._held is not None and self._held.is_held
 
-    def mark(self) -> None:
-        """Make the mark, unless this process has done so."""
-        if self.is_marked:
-            return
+    def mark(self) -> str:
+        """Make the mark, unless this process has done so; return its name."""
+        if self._held is not None and self._held.is_held:
+            return os.path.basename(self._held.path)
         files.make_directories(self._folder)
         path = os.path.join(self._folder, secrets.token_hex(8))
         with self.adding:
             files.write_atomic(path, b"", replace=False)
             self._held = files.lock(path, create=False)
+        return os.path.basename(path)
 
     def close(self) -> None:
         """Take the mark away."""
@@ -90,13 +96,37 @@ def is_interrupted(root: str) -> bool:
     return any(_dead_marks(root))
 
 
+def is_alive(root: str, mark: str) -> bool:
+    """Tell whether a writer still lives.
+
+    Parameters
+    ----------
+    root : str
+        The archive.
+    mark : str
+        The name of its mark.
+
+    Returns
+    -------
+    bool
+        True while it holds its mark; False also when it took it away.
+    """
+    try:
+        files.lock(os.path.join(marks_folder(root), mark), timeout_s=0, create=False).release()
+    except BusyError:
+        return True
+    except NotFoundError:
+        return False
+    return False
+
+
 def _dead_marks(root: str) -> Iterator[str]:
-    folder = os.path.join(root, FOLDER, _MARKS)
+    folder = marks_folder(root)
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
-            with contextlib.suppress(BusyError, NotFoundError):
-                files.lock(os.path.join(folder, name), timeout_s=0, create=False).release()
-                yield os.path.join(folder, name)
+            path = os.path.join(folder, name)
+            if not is_alive(root, name) and os.path.exists(path):
+                yield path
 
 
 def collect(root: str, is_known: Callable[[str], bool], *, timeout_s: float = 0) -> list[str]:

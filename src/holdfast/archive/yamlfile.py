@@ -5,6 +5,7 @@ Its form is `holdfast.archive.yamlform`'s; what it should say, its manifest's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -49,6 +50,8 @@ class YamlFile:
         Returns the `State` that it should show.
     told : callable
         Takes the `signature` of a file that was just written, and the foreign entries in it.
+    settle : callable, optional
+        Called now and then while it is left behind on purpose.
     """
 
     def __init__(
@@ -56,11 +59,12 @@ class YamlFile:
         folder: str,
         state: Callable[[], State],
         told: Callable[[Hashable, tuple[Entry, ...]], None],
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = os.path.join(folder, YAML)
         self._folder = folder
         self._state = state
-        self._told = told
+        self._told, self._settle = told, settle
         self._written_at = self._took_s = 0.0
         self._listed = 0
         self._failure: Exception | None = None
@@ -137,10 +141,14 @@ class YamlFile:
     def _write_if_due(self) -> None:
         with self._guard:
             is_busy = self._added != self._seen
-            if is_busy and self._took_s > _LONG_S and self._added * _SHARE < self._listed:
+            is_too_soon = is_busy and self._took_s > _LONG_S and self._added * _SHARE < self._listed
+            if is_too_soon:
                 self._write_later()
-                return
-        self._write_quietly()
+        if is_too_soon:
+            with contextlib.suppress(HoldfastError):  # who adds or closes is told
+                self._settle()
+        else:
+            self._write_quietly()
 
     def mark_behind(self) -> None:
         """Have the next `flush` write it in any case."""

@@ -19,7 +19,9 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
+from holdfast.database import unsynced
 from holdfast.database.connection import Schema, SqliteFile
+from holdfast.database.unsynced import UnsyncedContents, UnsyncedRow
 from holdfast.types import Json, PathLike
 
 __all__ = ["GENESIS", "SCHEMA", "EntryRow", "LogRow", "ManifestDatabase", "chained", "verified"]
@@ -61,13 +63,15 @@ CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries
 BEGIN SELECT RAISE(ABORT, 'entries are write-once'); END;
 """
 
-SCHEMA = Schema("holdfast-archive", (_TABLES,))
+SCHEMA = Schema("holdfast-archive", (_TABLES + unsynced.TABLE,))
 
 _encoded = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _COLUMNS = "event, production, name, uuid, size, blake3, sha256, md5, added_at, origin, who"
 _INSERT_LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?)"
 _INSERT_ENTRY = f"INSERT INTO entries (seq, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
 _ALIKE = f"SELECT {_COLUMNS} FROM entries WHERE blake3 = ? ORDER BY seq DESC LIMIT 3"
+_LISTED = "SELECT event, production, name, coalesce(md5, sha256), uuid FROM entries"
+_SETTLED = " WHERE seq NOT IN (SELECT seq FROM unsynced)"
 _LAST = "SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1"
 
 
@@ -137,10 +141,21 @@ class ManifestDatabase:
         There is none.
     UnreadableError, NewerFormatError
         It is damaged, something else, or of a newer release.
+
+    Attributes
+    ----------
+    unsynced : UnsyncedContents
+        The bytes of entries whose files may not be on the disk yet.
     """
 
     def __init__(self, path: PathLike, *, read_only: bool = False) -> None:
-        self._file = SqliteFile(path, SCHEMA, read_only=read_only, create=False)
+        self._use(SqliteFile(path, SCHEMA, read_only=read_only, create=False))
+        if not read_only:
+            self.unsynced.make_table()
+
+    def _use(self, file: SqliteFile) -> None:
+        self._file = file
+        self.unsynced = UnsyncedContents(file)
 
     @classmethod
     def create(
@@ -174,7 +189,7 @@ class ManifestDatabase:
             Open for writing.
         """
         made = cls.__new__(cls)
-        made._file = SqliteFile(path, SCHEMA)
+        made._use(SqliteFile(path, SCHEMA))
         with made._file.transaction() as connection:
             made._file.set_about(connection, "name", name)
             made._file.set_about(connection, "uid", uid)
@@ -208,11 +223,9 @@ class ManifestDatabase:
         return [row for row in map(EntryRow._make, latest) if row.size == size]
 
     def listed(self) -> list[tuple[str, str, str, str, str]]:
-        """Return the names, the hash for the original and the uuid of all entries, sorted."""
-        return self._file.all(
-            "SELECT event, production, name, coalesce(md5, sha256), uuid FROM entries "
-            "ORDER BY event, production, name"
-        )
+        """Return names, hash for the original and uuid of all entries whose files are on the disk, sorted."""
+        settled = _SETTLED if self.unsynced.has_table else ""
+        return self._file.all(f"{_LISTED}{settled} ORDER BY event, production, name")
 
     def entries(self, event: str | None = None, production: str | None = None) -> list[EntryRow]:
         """Return the entries of an event or production, or all, sorted by their names."""
@@ -248,7 +261,43 @@ class ManifestDatabase:
         ConflictError
             One of the names or uuids is there already; nothing was recorded.
         """
-        return self._file.write(lambda connection: _insert(connection, rows, action, who))
+        logged = self._file.write(lambda connection: _insert(connection, rows, action, who))
+        return [said.hash for said in logged]
+
+    def add_unsynced(self, row: EntryRow, content: bytes, writer: str, synced: Sequence[int]) -> LogRow:
+        """Record one entry together with its bytes, for its file may not be on the disk yet.
+
+        Parameters
+        ----------
+        row : EntryRow
+            What was published.
+        content : bytes
+            All of it.
+        writer : str
+            Who will sync it.
+        synced : sequence of int
+            Numbers of rows whose files have reached the disk since: their bytes are forgotten.
+
+        Returns
+        -------
+        LogRow
+            Its row of the log.
+
+        Raises
+        ------
+        ConflictError
+            As for `add`.
+        """
+
+        def record(connection: sqlite3.Connection) -> LogRow:
+            """Do all of it in one transaction."""
+            [said] = _insert(connection, (row,), "add", None)
+            unsynced.keep(connection, UnsyncedRow(said.seq, row.uuid, writer, content))
+            if synced:
+                unsynced.forget(connection, synced)
+            return said
+
+        return self._file.write(record)
 
     def note(self, action: str, facts: dict[str, Json]) -> str:
         """Log an action that adds no entry, such as a repair; return the head after it."""
@@ -293,7 +342,7 @@ def _log_rows(connection: sqlite3.Connection) -> list[LogRow]:
 
 def _insert(
     connection: sqlite3.Connection, rows: Iterable[EntryRow], action: str, who: str | None
-) -> list[str]:
+) -> list[LogRow]:
     last, head = _last(connection)
     logged, entered = [], []
     at = _now()
@@ -307,7 +356,7 @@ def _insert(
         entered.append((number, *row))
     connection.executemany(_INSERT_LOG, logged)
     connection.executemany(_INSERT_ENTRY, entered)
-    return [said.hash for said in logged]
+    return logged
 
 
 def _log(connection: sqlite3.Connection, action: str, facts: dict[str, Json]) -> str:

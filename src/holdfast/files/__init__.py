@@ -10,7 +10,7 @@ come here.
 from holdfast.files.atomic import AtomicWriter, open_atomic, write_atomic
 from holdfast.files.durability import flush, flush_later, sync_directory, sync_file, sync_tree
 from holdfast.files.faults import os_errors
-from holdfast.files.fresh import SyncPoint, create_new, sync_new
+from holdfast.files.fresh import SyncPoint, can_sync_together, create_new, sync_new
 from holdfast.files.kernel import reserve
 from holdfast.files.leftovers import is_temporary, sweep
 from holdfast.files.locks import KeptLock, Lock, SharedLock, lock
@@ -45,6 +45,7 @@ __all__ = [
     "SyncPoint",
     "boot_id",
     "build_directory",
+    "can_sync_together",
     "choose_writer",
     "create_new",
     "declare_file_system",

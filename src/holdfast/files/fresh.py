@@ -27,7 +27,7 @@ from holdfast.files.kernel import can_syncfs, syncfs
 from holdfast.files.systems import file_system
 from holdfast.types import Buffer, PathLike
 
-__all__ = ["SyncPoint", "create_new", "sync_new"]
+__all__ = ["SyncPoint", "can_sync_together", "create_new", "sync_new"]
 
 # Their journals keep the order of changes: what syncs a file's last change syncs every name made before it.
 _ORDERED = frozenset({"ext4", "xfs"})
@@ -99,6 +99,22 @@ def sync_new(descriptor: int, directory: PathLike) -> None:
         sync_directory(directory)
 
 
+def can_sync_together(directory: PathLike) -> bool:
+    """Tell whether one call can wait for all new files of a directory's file system, and tells every failure.
+
+    Parameters
+    ----------
+    directory : str or path
+        An existing one.
+
+    Returns
+    -------
+    bool
+        See the notes of `SyncPoint`.
+    """
+    return can_syncfs() and file_system(directory).name in _WITH_SYNCFS
+
+
 class SyncPoint:
     """Wait for many new files together; opened before the first of them is written.
 
@@ -117,7 +133,7 @@ class SyncPoint:
         self._path = os.fspath(directory)
         self._descriptor, self._device = -1, -1
         self._is_spent = False
-        if can_syncfs() and file_system(self._path).name in _WITH_SYNCFS:
+        if can_sync_together(self._path):
             with os_errors(self._path, "open"):
                 self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._device = os.fstat(self._descriptor).st_dev
