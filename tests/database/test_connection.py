@@ -553,3 +553,25 @@ def test_backup_of_a_live_database_is_one_whole_state(file, tmp_path):
         backup(file.path, kept)
     with pytest.raises(NotFoundError):
         backup(tmp_path / "absent", tmp_path / "b")
+
+
+HALF_DONE = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("UPDATE notes SET text = 'half done'")
+connection.execute("INSERT INTO notes SELECT hex(randomblob(4000)) FROM notes, notes, notes")
+os._exit(0)  # what is written so far can be undone with the journal only
+"""
+
+
+def test_reader_undoes_what_a_dead_process_was_about_to_change(tmp_path):
+    path = tmp_path / "a.db"
+    with SqliteFile(path, Schema("holdfast-notes", ("CREATE TABLE notes (text TEXT)",))) as made:
+        made.write(lambda connection: connection.executemany("INSERT INTO notes VALUES (?)", [("old",)] * 20))
+    subprocess.run([sys.executable, "-c", HALF_DONE, path], check=True, timeout=60)
+    assert path.with_name("a.db-journal").stat().st_size > 0
+    with SqliteFile(path, made.schema, read_only=True) as opened:
+        assert opened.all("SELECT DISTINCT text FROM notes") == [("old",)]

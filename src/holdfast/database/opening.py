@@ -89,7 +89,9 @@ def _open_to_read(path: str) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         if os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
-            raise
+            if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_READONLY:
+                raise
+            return _rolled_back(path)
         if _has_log(path):
             raise ReadOnlyError(
                 f"{path} was not closed cleanly and cannot be recovered where nothing can be written; "
@@ -98,6 +100,16 @@ def _open_to_read(path: str) -> sqlite3.Connection:
         # Its header still says that there is a log, but nothing is in it: the file is whole.
         return _open_uri(path, "immutable=1")
     return connection
+
+
+def _rolled_back(path: str) -> sqlite3.Connection:
+    """Undo what somebody was about to change when he died, as while laying it to rest; then read."""
+    connection = _open_uri(path, "rw")
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        connection.close()
+    return _open_uri(path, "ro")
 
 
 def _has_log(path: str) -> bool:
