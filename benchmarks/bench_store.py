@@ -7,17 +7,22 @@ each round does a job on both sides and compares the answers. On tmpfs, where th
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from measure import Row, Scale, milliseconds, original, same, timed
+import msgspec
+from blake3 import blake3
+from measure import DifferentAnswerError, Row, Scale, milliseconds, original, same, timed
 
 __all__ = ["rows"]
 
@@ -170,6 +175,7 @@ def small_values(scale: Scale, top: Path, place: str, encore: Encore) -> Iterato
         for name, least in (("files", 1.0), ("sqlite", 3.0)):
             found = rounds_of(ours, encore, (name, "files"), "get", count, rounds)
             yield faster(f"{place}: get {count} values, verified, {name}", found, least)
+        print(f"{place}: {bare_gets(stores['sqlite'].path, encore, count, rounds)}")
         for job in ("query", "glob"):
             for name, least in (("files", 5.0), ("sqlite", 50.0)):
                 seen = foreign_change(ours, encore)
@@ -217,6 +223,28 @@ def opened(top: Path) -> Iterator[dict[str, Any]]:
     yield stores
     for store in stores.values():
         store.disconnect()
+
+
+def bare_gets(path: str, encore: Encore, count: int, rounds: int) -> str:
+    """Say what any store in SQLite can do at most: the module alone, a digest, and the same streams."""
+    query = "SELECT metadata, digest, data FROM entries WHERE key = ?"
+    pairs = []
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for _ in range(rounds):
+            started, total = time.perf_counter(), 0
+            for number in range(count):
+                text, digest, data = connection.execute(query, (f"key{number}",)).fetchone()
+                if blake3(data).digest() != digest:
+                    raise DifferentAnswerError(f"key{number}")
+                with io.BytesIO(data) as stream:
+                    total += len(stream.read()) + msgspec.json.decode(text)["n"]
+            mine = time.perf_counter() - started
+            theirs, other = encore("run", "files", "get", count)
+            same("get from bare sqlite3", total, other)
+            pairs.append((mine, theirs))
+    ratio = statistics.median(theirs / mine for mine, theirs in pairs)
+    seconds = statistics.median(mine for mine, _ in pairs)
+    return f"get {count} values, floor: sqlite3, blake3 and json alone {milliseconds(seconds)}, {ratio:.3g} x"
 
 
 def encore_run(encore: Encore) -> Callable[[str, str, int], tuple[float, Any]]:

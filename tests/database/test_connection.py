@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -296,6 +297,10 @@ def test_look_ups_of_many_threads_see_every_commit(file):
         for number in range(100):
             if file.one("SELECT count(*) FROM t WHERE a < ?", (number,))[0] < number:
                 wrong.append(number)
+            if file.found("SELECT a FROM t WHERE a = ?", (number,)) not in (None, (number,)):
+                wrong.append(number)
+            if number < 100 and file.found("SELECT a FROM t WHERE a = ?", (number,)) is None:
+                wrong.append(number)
             if len(file.all("SELECT a FROM t WHERE a < ?", (number,))) < number:
                 wrong.append(number)
 
@@ -321,6 +326,22 @@ def test_a_look_up_that_leaves_rows_behind_keeps_no_state_of_the_file(file):
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
 
+@pytest.mark.parametrize(("key", "row"), [(1, (1,)), (7, None)])
+def test_a_look_up_by_a_key_keeps_no_state_of_the_file(file, key, row):
+    for number in range(3):
+        file.write(put(number))
+    for _ in range(2):
+        assert file.found("SELECT a FROM t WHERE a = ?", (key,)) == row
+        with contextlib.closing(sqlite3.connect(file.path)) as other:
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            other.execute("INSERT INTO t VALUES (100)")
+            other.commit()
+    assert file.found("SELECT count(*) FROM t WHERE a = ?", (100,)) == (2,)
+    with pytest.raises(HoldfastError, match=r"t\.db"):
+        file.found("SELECT absent FROM t WHERE a = ?", (key,))
+    assert file.found("SELECT a FROM t WHERE a = ?", (key,)) == row
+
+
 def test_a_look_up_that_fails_names_the_file_and_the_next_works(file):
     with pytest.raises(HoldfastError, match=r"t\.db"):
         file.one("SELECT absent FROM t")
@@ -330,7 +351,7 @@ def test_a_look_up_that_fails_names_the_file_and_the_next_works(file):
 def test_look_ups_go_on_in_both_processes_after_a_fork_and_leave_one_file(tmp_path):
     file = SqliteFile(tmp_path / "t.db", FIRST)
     file.write(put(1))
-    assert file.one("SELECT a FROM t") == (1,)
+    assert file.one("SELECT a FROM t") == file.found("SELECT a FROM t WHERE a = ?", (1,)) == (1,)
     child = multiprocessing.get_context("fork").Process(target=look_up_and_write, args=(file,))
     child.start()
     child.join()
@@ -364,7 +385,7 @@ def test_a_fork_while_this_thread_reads_leaves_its_state_to_the_parent(file):
 
 
 def look_up_and_write(file):
-    assert file.one("SELECT a FROM t") == (1,)
+    assert file.one("SELECT a FROM t") == file.found("SELECT a FROM t WHERE a = ?", (1,)) == (1,)
     file.write(put(2))
     assert file.all("SELECT a FROM t") == [(1,), (2,)]
 

@@ -24,7 +24,7 @@ class _Pausable(Protocol):
 
 _watched: weakref.WeakSet[_Pausable] = weakref.WeakSet()
 # Closing a parent's connection in a child could remove the parent's log: such connections are kept for ever.
-_left_behind: list[sqlite3.Connection] = []
+_left_behind: list[sqlite3.Connection | sqlite3.Cursor] = []
 
 
 def watch(file: _Pausable) -> None:
@@ -38,8 +38,8 @@ def watch(file: _Pausable) -> None:
     _watched.add(file)
 
 
-def leave_behind(connection: sqlite3.Connection) -> None:
-    """Keep a connection of the parent process from ever being closed in this child."""
+def leave_behind(connection: sqlite3.Connection | sqlite3.Cursor) -> None:
+    """Keep a connection of the parent process, or a cursor of one, from ever being closed in this child."""
     _left_behind.append(connection)
 
 

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeAlias
+from zlib import crc32
 
 import msgspec
 
@@ -169,8 +170,9 @@ class StoreValues:
         HashError
             The entry is damaged.
         """
-        found: SmallRow | None = (self._file.now or self._file()).one(_FIND_SMALL, (key,))
-        if found is not None:
+        found: SmallRow | None = (self._file.now or self._file()).found(_FIND_SMALL, (key,))
+        # Without a call, as most of what is done with small values goes this way.
+        if found is not None and crc32(found[1], crc32(f"{key}\0{found[0]}".encode())) != found[2]:
             unsealed(key, found[0], found[1], found[2], self.path)
         return found
 
@@ -237,16 +239,29 @@ class StoreValues:
         now : int
             The time of the change, nanoseconds since the epoch UTC.
         """
-        if self._commits_alone and len(values) == 1 and values[0].data is not None:
-            self._file().one(_SET, _row_of(values[0], now))
-            return
-        small = [_row_of(value, now) for value in values if value.data is not None]
         with self._file().transaction() as connection:
-            if len(small) == len(values):
-                connection.executemany(_SET, small)
-                return
             for value in values:
                 self._apply_one(connection, value, now)
+
+    def put(self, values: Sequence[tuple[str, str, bytes, bytes]], now: int) -> None:
+        """Keep small data and metadata under keys, all or none: what `apply` does, quicker.
+
+        Parameters
+        ----------
+        values : sequence of tuple of (str, str, bytes, bytes)
+            Key, metadata as JSON text, data, and their blake3 digest; one for each key.
+        now : int
+            The time of the change, nanoseconds since the epoch UTC.
+        """
+        rows = [
+            (key, text, digest, crc32(digest, crc32(f"{key}\0{text}".encode())), len(data), now, data, None)
+            for key, text, data, digest in values
+        ]
+        if self._commits_alone and len(rows) == 1:
+            self._file().one(_SET, rows[0])
+            return
+        with self._file().transaction() as connection:
+            connection.executemany(_SET, rows)
 
     @staticmethod
     def _apply_one(connection: sqlite3.Connection, value: NewValue, now: int) -> None:

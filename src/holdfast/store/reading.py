@@ -145,7 +145,9 @@ class ReadableStore(ABC):
         """
         transaction = self._local.transaction
         if transaction is None or key not in transaction.outcomes:
-            return self._find(check_key(key))
+            # Most keys need no closer look, and no call.
+            is_plain = type(key) is str and key and key.isascii() and "\0" not in key
+            return self._find(key if is_plain else check_key(key))
         outcome = transaction.outcomes[key]
         if outcome.is_removal:
             raise missing(key)

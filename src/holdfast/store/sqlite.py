@@ -146,6 +146,12 @@ class SQLiteStore(Store):
         return self._writing
 
     def _apply(self, outcomes: Sequence[Outcome]) -> None:
+        small = [
+            _small(each) for each in outcomes if type(each.content) is HeldContent and not each.is_removal
+        ]
+        if len(small) == len(outcomes):
+            self._values.put(small, time.time_ns())
+            return
         self._values.apply([self._new(outcome) for outcome in outcomes], time.time_ns())
         for outcome in outcomes:
             if isinstance(outcome.content, SpooledContent):
@@ -193,6 +199,11 @@ class SQLiteStore(Store):
                     Finding("changed", key, error.details.get("expected"), error.details.get("found"))
                 )
         return Report(len(keys), findings)
+
+
+def _small(outcome: Outcome) -> tuple[str, str, bytes, bytes]:
+    data: bytes = outcome.content.data  # type: ignore[union-attr]  # the caller looked at its class
+    return outcome.key, outcome.text, data, blake3(data).digest()
 
 
 def _tell_damage(key: str, digest: bytes, data: bytes) -> None:
