@@ -226,7 +226,8 @@ class Store(ReadableStore):
     def _receive(
         self, key: str, stream: Any, metadata: Mapping[str, Json], size: int, buffer_size: int
     ) -> Content:
-        if type(stream) is io.BytesIO and not stream.closed and buffer_size > 0 and not self._is_watched():
+        is_held = type(stream) is io.BytesIO and not stream.closed and buffer_size > 0
+        if is_held and not self.event_manager.has_listeners(StoreProgressEvent):
             # The commonest source needs no steps when nobody counts them.
             with stream:
                 return self._hold(key, stream.read())
@@ -240,9 +241,6 @@ class Store(ReadableStore):
         finally:
             if hasattr(stream, "close"):
                 stream.close()
-
-    def _is_watched(self) -> bool:
-        return self.event_manager.has_listeners(StoreProgressEvent)
 
     def _hold(self, key: str, data: bytes) -> Content:
         """Receive new data that are in memory already."""

@@ -51,6 +51,8 @@ def check_key(key: str) -> str:
     InvalidInputError
         For anything else.
     """
+    if type(key) is str and key and key.isascii() and "\0" not in key:
+        return key  # nearly every key
     if not isinstance(key, str):
         raise InvalidInputError(f"a key is text, not {type(key).__name__}: {key!r:.80}")
     if not key:

@@ -134,8 +134,9 @@ class SQLiteStore(Store):
         return SpooledIncoming(None if self._in_memory else os.path.dirname(self.path))
 
     def _hold(self, key: str, data: bytes) -> Content:
-        self._require_writable()
-        return HeldContent(data) if len(data) <= HELD_BYTES else super()._hold(key, data)
+        if len(data) > HELD_BYTES or self._is_read_only:
+            return super()._hold(key, data)
+        return HeldContent(data)
 
     def _require_writable(self) -> None:
         if self._is_read_only:
@@ -147,7 +148,9 @@ class SQLiteStore(Store):
 
     def _apply(self, outcomes: Sequence[Outcome]) -> None:
         small = [
-            _small(each) for each in outcomes if type(each.content) is HeldContent and not each.is_removal
+            (each.key, each.text, each.content.data, blake3(each.content.data).digest())
+            for each in outcomes
+            if type(each.content) is HeldContent and not each.is_removal
         ]
         if len(small) == len(outcomes):
             self._values.put(small, time.time_ns())
@@ -199,11 +202,6 @@ class SQLiteStore(Store):
                     Finding("changed", key, error.details.get("expected"), error.details.get("found"))
                 )
         return Report(len(keys), findings)
-
-
-def _small(outcome: Outcome) -> tuple[str, str, bytes, bytes]:
-    data: bytes = outcome.content.data  # type: ignore[union-attr]  # the caller looked at its class
-    return outcome.key, outcome.text, data, blake3(data).digest()
 
 
 def _tell_damage(key: str, digest: bytes, data: bytes) -> None:

@@ -130,17 +130,22 @@ class Transaction:
         NotFoundError
             For a patch or a removal of a key that does not exist.
         """
-        earlier = self.outcomes.get(change.key)
-        if self._store._is_plain(change, asks_if_new=asks_if_new):
-            outcome = Outcome(change.key, change.text or "", change.content, False)
+        listens = self._store.event_manager.has_listeners(StoreModificationEvent)
+        if change.content is not None and change.text is not None and not (listens or asks_if_new):
+            outcome = Outcome(change.key, change.text, change.content, False)  # see `Store._is_plain`
         else:
-            outcome = resolve(change, self._old(change, earlier))
-        if outcome.content is None and not outcome.is_removal and earlier is not None:
-            outcome.content = HeldContent(b"") if earlier.is_removal else earlier.content
+            outcome = self._resolved(change)
         self.changes.append(change)
         self.outcomes[change.key] = outcome
-        if self._store.event_manager.has_listeners(StoreModificationEvent):
+        if listens:
             self._events.append(event_of(self._store, outcome))
+        return outcome
+
+    def _resolved(self, change: Change) -> Outcome:
+        earlier = self.outcomes.get(change.key)
+        outcome = resolve(change, self._old(change, earlier))
+        if outcome.content is None and not outcome.is_removal and earlier is not None:
+            outcome.content = HeldContent(b"") if earlier.is_removal else earlier.content
         return outcome
 
     def _old(self, change: Change, earlier: Outcome | None) -> str | None:
