@@ -266,6 +266,7 @@ def test_random_filters_agree_with_a_mongo_of_the_test_itself():
     assert compare(database, documents, range(400)) > 80
 
 
+@pytest.mark.slow
 def test_filters_stay_exact_while_documents_come_and_the_index_lags():
     database, documents = filled(2, 250)
     draw = random.Random(7)

@@ -392,6 +392,7 @@ def test_forged_cursor_is_refused(database, place):
         database.nodes.search(ROOT, sort=[("a", 1)], cursor=write_cursor(order, place))
 
 
+@pytest.mark.slow
 def test_ten_thousands_of_values_are_looked_for(database):
     add(database, *(NewNode(f"n{n}", "bytes", {"a": n + 0.5, "b": [n]}) for n in range(3)))
     for values in ([n + 0.5 for n in range(1, 40_000)], [[n] for n in range(1, 40_000)]):

@@ -138,7 +138,9 @@ def pages(database, query, sort, limit, *, deep):
         cursor = page.cursor
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize(
+    "seed", [*range(16), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(16, 80))]
+)
 def test_sorted_pages_by_cursor_and_offset_are_complete_and_in_order(database, monkeypatch, seed):
     if seed >= 40:
         # Few hits count as many here, so that the index is walked as it is for large catalogs.

@@ -38,8 +38,7 @@ def grows_at_most(size):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize(("shuffle", "libver"), [(False, "latest"), (True, "earliest")])
 def test_large_deflated_chunks_read_as_h5py_reads_them(tmp_path, dtype, shuffle, libver):
     array = RNG.integers(0, 100, (300, 700)).astype(dtype)
     path = tmp_path / "a.h5"

@@ -204,6 +204,7 @@ def test_a_dictionary_that_stands_for_gigabytes_comes_in_pieces(tmp_path):
             assert peak(lambda batches=batches: [next(batches) for _ in range(2)]) < 400 << 20
 
 
+@pytest.mark.slow
 def test_texts_that_share_their_beginnings_come_in_pieces(tmp_path):
     table = pa.table({"s": pa.array(["x" * 300_000]).take(pa.array([0] * 1000))})
     path = write(

@@ -115,6 +115,7 @@ class Greedy(CountingSource):
         super().read_into(target, offset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "pitch", "index"),
     [((4000, 8192), None, (slice(None), 0)), ((1000,), 1 << 20, slice(None, None, -3))],

@@ -115,6 +115,7 @@ def test_times_before_1980_and_after_2107_are_clamped(folder):
             assert archive.testzip() is None
 
 
+@pytest.mark.slow
 def test_many_files_need_zip64(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"")
