@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -151,8 +150,10 @@ class Documents:
     ) -> list[str]:
         if kind is HEADER and len(prepared) == 1:
             # A header is hardly ever sent twice, and the table says so by itself if it was.
-            with suppress(AlreadyExistsError):
+            try:
                 return self._write_fresh(tx, kind, prepared, parents, actor, {})
+            except AlreadyExistsError:
+                pass
         stored = tx.documents.known(kind.collection, [each.uid for each in prepared])
         return self._write_fresh(tx, kind, prepared, parents, actor, stored)
 

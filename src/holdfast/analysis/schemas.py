@@ -138,6 +138,14 @@ def validate(name: str, document: Json) -> None:
 
 
 def _compiled(schema: dict[str, Any]) -> Check:
+    closely = _compiled_closely(schema)
+    if schema.keys() != {"type", "pattern"} or schema["type"] != "string":
+        return closely
+    fits = re.compile(schema["pattern"]).search
+    return lambda value: None if type(value) is str and fits(value) else closely(value)
+
+
+def _compiled_closely(schema: dict[str, Any]) -> Check:
     types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     test, *others = [_TYPES[each] for each in types]
     further = [make(schema) for word, make in _WORDS.items() if word in schema]
@@ -173,8 +181,11 @@ def _pattern(schema: dict[str, Any]) -> Check:
 
 def _required(schema: dict[str, Any]) -> Check:
     names = schema["required"]
+    all_names = frozenset(names)
 
     def check(value: Json) -> str | None:
+        if value.keys() >= all_names:
+            return None
         for name in names:
             if name not in value:
                 return f" lacks the field {name!r}"

@@ -33,7 +33,7 @@ __all__ = ["DocumentWindow", "DocumentWriter", "Documents", "NewDocument", "docu
 
 _EVERYTHING = And()
 _INSERT = (
-    "INSERT INTO documents (parent, uid, header, seq_num, time, is_orphan, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO documents (parent, uid, time, body, header, seq_num, is_orphan) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -163,10 +163,7 @@ class DocumentWriter:
         AlreadyExistsError
             When a uid is taken.
         """
-        rows = [
-            (collection, new.uid, new.header, new.seq_num, new.time, new.is_orphan, new.body)
-            for new in documents
-        ]
+        rows = [(collection, *new) for new in documents]
         try:
             if len(rows) == 1:
                 self._connection.execute(_INSERT, rows[0])
