@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
-from holdfast.http.logbook import Logbook, Writes
+from holdfast.http.logbook import LineFormatter, Logbook, Writes
 from holdfast.http.principal import Principal
 from holdfast.http.request import Request
 
@@ -55,6 +55,28 @@ def test_writes_are_logged_later_with_the_time_at_which_they_were(caplog):
     times = [each.created for each in caplog.records]
     assert times == sorted(times)
     assert 0 <= caplog.records[0].msecs < 1000
+
+
+def test_lines_have_the_times_that_the_standard_library_writes():
+    plain, ours = logging.Formatter("%(asctime)s %(message)s"), LineFormatter()
+    for created in (0.0, 1.25, 1.999, 2.0, 1.5, 1764477095.0625, 1764477095.998, 1774747800.5):
+        each = logging.makeLogRecord({"msg": "%s", "args": ("x",), "created": created})
+        each.msecs = created % 1 * 1000
+        assert ours.format(each) == plain.format(each)
+
+
+def test_records_of_writes_are_whole_and_apart(caplog):
+    caplog.set_level(logging.INFO, "holdfast.access")
+    writes = Writes()
+    writes.note(write("/a"), 200)
+    writes.note(write("/b"), 409)
+    writes.log()
+    first, second = caplog.records
+    usual = logging.makeLogRecord({})
+    assert first.__dict__.keys() >= usual.__dict__.keys()
+    first.extra = 1
+    assert not hasattr(second, "extra")
+    assert (first.args[1:3], second.args[1:3]) == (("/a", 200), ("/b", 409))
 
 
 def test_what_cannot_wait_is_said_now(caplog):

@@ -20,7 +20,7 @@ from typing import TextIO
 
 from holdfast.http.request import Request
 
-__all__ = ["Logbook", "Writes"]
+__all__ = ["LineFormatter", "Logbook", "Writes"]
 
 _MOST_LINES = 1000
 _SAID_AT_ONCE = 100
@@ -57,11 +57,31 @@ class Writes:
     def log(self) -> bool:
         """Log some of what is kept, the oldest first; return whether there is more."""
         kept, self._kept = self._kept[:_SAID_AT_ONCE], self._kept[_SAID_AT_ONCE:]
+        if not kept:
+            return False
+        # What all records have in common is found out once: that is most of what a record costs.
+        said = {"name": _access_log.name, "msg": "%s %s %s by %s from %s"}
+        common = logging.makeLogRecord({"levelno": logging.INFO, "levelname": "INFO", **said}).__dict__
         for at, facts in kept:
-            record = {"created": at, "msecs": at % 1 * 1000, "levelno": logging.INFO, "levelname": "INFO"}
-            said = {"name": _access_log.name, "msg": "%s %s %s by %s from %s", "args": facts}
-            _access_log.handle(logging.makeLogRecord({**record, **said}))
+            record = logging.LogRecord.__new__(logging.LogRecord)
+            record.__dict__ = {**common, "created": at, "msecs": at % 1 * 1000, "args": facts}
+            _access_log.handle(record)
         return bool(self._kept)
+
+
+class LineFormatter(logging.Formatter):
+    """Write the time, to the millisecond, and the message; times of one second are written once."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s")
+        self._second, self._text = -1, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time of a record."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return f"{self._text},{int(record.msecs):03d}"
 
 
 class Logbook(logging.StreamHandler[TextIO]):

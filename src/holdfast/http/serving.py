@@ -30,7 +30,7 @@ import uvicorn
 
 from holdfast.errors import BusyError, ForbiddenError, InvalidInputError, TransportError
 from holdfast.http.edge import Site
-from holdfast.http.logbook import Logbook
+from holdfast.http.logbook import LineFormatter, Logbook
 
 __all__ = ["Serving", "listen", "running", "serve", "serve_on", "url_of"]
 
@@ -244,7 +244,7 @@ def _log_to_stderr() -> Logbook | None:
     if logger.hasHandlers():
         return None
     handler = Logbook()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(LineFormatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     return handler

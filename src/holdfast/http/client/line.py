@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from socket import socket
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ _MOST_KEPT = 32
 _READ_BYTES = 64 * 1024
 _MOST_HEAD_BYTES = 256 * 1024
 _END = b"\r\n\r\n"
+_MOST_REMEMBERED_BYTES = 1024
 _MOST_DIGITS = 18
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _EMPTY = frozenset({204, 304})
@@ -130,6 +132,10 @@ class Unread:
             self.keep(self.link) if stays else self.link.close()
 
 
+# A server gives many answers the same head.
+_parsed = lru_cache(64)(Head.parse)
+
+
 class Lines:
     """Send small requests over connections that are kept.
 
@@ -180,7 +186,7 @@ class Lines:
                 raise explained(error, self.address) from error
             raise
         unread = Unread(link, received, end + len(_END), self.address, self._keep)
-        head = Head.parse(bytes(received[:end]))
+        head = (_parsed if end <= _MOST_REMEMBERED_BYTES else Head.parse)(bytes(received[:end]))
         if head is None:
             return unread
         return LineAnswer(replace(head, size=0) if method == "HEAD" else head, unread)
