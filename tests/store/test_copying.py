@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import threading
 import time
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from holdfast.errors import HashError, InvalidInputError, StorageFullError
 from holdfast.events import EventBus
 from holdfast.hashing import BLOCK_BYTES, hash_blocks
-from holdfast.store import FileSystemStore, StoreProgressStepEvent, arriving, init_shared_store
-from holdfast.store.arriving import PIECE_BYTES, BlockDigester, BlockVerifier
+from holdfast.store import FileSystemStore, StoreProgressStepEvent, init_shared_store
+from holdfast.store.arriving import PIECE_BYTES, BlockDigester, BlockVerifier, Steps, fill, move
 from holdfast.store.copying import BlockHasher
 
 SIZE = 22 * BLOCK_BYTES + 77
@@ -165,53 +166,119 @@ def test_a_buffer_of_no_size_is_refused(store, source, step):
     assert not store.exists("k")
 
 
-class Slow:
-    """Hash like blake3, so slowly that whoever waits takes a share."""
-
-    def __init__(self, inner):
-        self._inner = inner
-
-    def update(self, piece):
-        time.sleep(0.01)
-        self._inner.update(piece)
-
-    def hexdigest(self):
-        return self._inner.hexdigest()
-
-
-@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES, BLOCK_BYTES + 1, SIZE])
-@pytest.mark.parametrize("is_slow", [False, True])
-def test_all_ways_of_hashing_agree(size, is_slow):
-    data, hasher = os.urandom(size), BlockHasher()
-    for start in range(0, size, 100_000):
-        hasher.update(bytearray(data[start : start + 100_000]))
-    found = hasher.digests()
-    hasher.close()
-    with BlockDigester() as digester:
-        if is_slow:
-            digester._whole = Slow(digester._whole)
-        for start in range(0, size, PIECE_BYTES):
-            digester.add(data[start : start + PIECE_BYTES])
-        assert digester.digests() == found
-    if size:
-        assert found == hash_blocks(io.BytesIO(data))
-
-
-def test_no_buffer_is_filled_before_it_was_looked_at(monkeypatch):
-    data, seen = os.urandom(SIZE), []
-
-    class Verifier(BlockVerifier):
-        def _check(self, piece, first):
-            time.sleep(0.005)
-            seen.append(bytes(piece))
-            super()._check(piece, first)
+def reading(data):
+    """Return what reads from bytes."""
 
     def read(view, at):
         view[: len(data) - at] = data[at : at + len(view)]
         return min(len(view), len(data) - at)
 
-    with Verifier(hash_blocks(io.BytesIO(data)), "it") as verifier:
-        steps = arriving.Steps(1 << 20, lambda done: None)
-        assert arriving.move(read, lambda piece: None, verifier, steps) == SIZE
-        verifier.wait()
-    assert b"".join(seen) == data
+    return read
+
+
+def quiet():
+    return Steps(1 << 20, lambda done: None)
+
+
+def rest(*arguments):
+    time.sleep(0.003)
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES, PIECE_BYTES, PIECE_BYTES + 1, SIZE])
+@pytest.mark.parametrize("slow", ["nothing", "reading", "digesting", "writing"])
+def test_all_ways_of_hashing_agree_whoever_waits_for_whom(size, slow):
+    data, hasher, copy = os.urandom(size), BlockHasher(), bytearray()
+    for start in range(0, size, 100_000):
+        hasher.update(bytearray(data[start : start + 100_000]))
+    found = hasher.digests()
+    hasher.close()
+    helpers = set()
+
+    class Digester(BlockDigester):
+        def piece(self, piece):
+            if slow == "digesting":
+                rest()
+            super().piece(piece)
+
+        def block(self, number, block):
+            helpers.add(threading.get_ident())
+            super().block(number, block)
+
+    def read(view, at):
+        if slow == "reading":
+            rest()
+        return reading(data)(view, at)
+
+    def write(piece):
+        if slow == "writing":
+            rest()
+        copy.extend(piece)
+
+    digester = Digester()
+    assert move(read, write, digester, quiet()) == size
+    assert copy == data
+    assert digester.digests() == found
+    if slow == "digesting" and size == SIZE:
+        assert threading.get_ident() in helpers
+        assert len(helpers) == 2 or helpers == {threading.get_ident()}
+    if size:
+        assert found == hash_blocks(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("failing", ["read", "write", "look", "tell"])
+@pytest.mark.parametrize("at", [0, 3])
+def test_whatever_fails_ends_the_moving_and_its_thread(failing, at):
+    data, calls = os.urandom(SIZE), []
+
+    class BrokenError(Exception):
+        pass
+
+    def fail(name):
+        if name == failing:
+            calls.append(name)
+            if len(calls) > at:
+                raise BrokenError(name)
+
+    class Verifier(BlockVerifier):
+        def block(self, number, block):
+            fail("look")
+            super().block(number, block)
+
+    def read(view, offset):
+        fail("read")
+        return reading(data)(view, offset)
+
+    verifier = Verifier(hash_blocks(io.BytesIO(data)), "it")
+    with pytest.raises(BrokenError):
+        move(read, lambda piece: fail("write"), verifier, Steps(1 << 20, lambda done: fail("tell")))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("holdfast-beside")]
+
+
+def test_no_buffer_is_filled_before_it_was_written_and_looked_at():
+    data, copy, seen = os.urandom(SIZE), bytearray(), {}
+
+    class Verifier(BlockVerifier):
+        def block(self, number, block):
+            rest()
+            seen[number] = bytes(block)
+            super().block(number, block)
+
+    def write(piece):
+        time.sleep(0.002)
+        copy.extend(piece)
+
+    assert move(reading(data), write, Verifier(hash_blocks(io.BytesIO(data)), "it"), quiet()) == SIZE
+    assert copy == data
+    assert b"".join(seen[number] for number in sorted(seen)) == data
+
+
+def test_memory_is_filled_and_damage_is_told():
+    data, view = os.urandom(SIZE), memoryview(bytearray(SIZE))
+    verifier = BlockVerifier(hash_blocks(io.BytesIO(data)), "it")
+    assert fill(reading(data), view, verifier, quiet()) == SIZE
+    assert view == data
+    damaged = bytearray(data)
+    damaged[-1] ^= 1
+    with pytest.raises(HashError, match="it is damaged in block 22"):
+        fill(reading(damaged), view, verifier, quiet())
+    assert fill(reading(data[:-77]), view, verifier, quiet()) == SIZE - 77

@@ -1,15 +1,21 @@
-"""Own the moving of large data: while one piece is written, a thread beside looks at the one before it.
+"""Own the moving of large data: a thread beside reads and hashes, who asked for it writes.
 
-Copying takes about as long as hashing, so that two cores do both in the time of one. What is hashed is the
-very memory that is written, never the source, which may change meanwhile.
+Reading and hashing take about as long as writing, so that two cores do all in the time of the longer half.
+What is hashed is the very memory that is written, never the source, which may change meanwhile.
 
 >>> import io
 >>> from holdfast.hashing import hash_blocks
->>> with BlockDigester() as digester:
-...     digester.add(bytes(3 * BLOCK_BYTES))
-...     digester.add(b"end")
-...     digester.digests() == hash_blocks(io.BytesIO(bytes(3 * BLOCK_BYTES) + b"end"))
-True
+>>> data, copy, digester = bytes(3_000_000), bytearray(), BlockDigester()
+>>> def read(view, at):
+...     view[: len(data) - at] = data[at : at + len(view)]
+...     return min(len(view), len(data) - at)
+>>> move(read, copy.extend, digester, Steps(1 << 20, print))
+1048576
+2097152
+3000000
+3000000
+>>> copy == data, digester.digests() == hash_blocks(io.BytesIO(data))
+(True, True)
 """
 
 from __future__ import annotations
@@ -18,64 +24,34 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self
+from queue import SimpleQueue
+from typing import TypeAlias
 
 from blake3 import blake3
 
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.types import Buffer
 
-__all__ = ["PIECE_BYTES", "BlockDigester", "BlockVerifier", "Looking", "Steps", "move"]
+__all__ = ["PIECE_BYTES", "BlockDigester", "BlockVerifier", "Looking", "Read", "Steps", "fill", "move"]
 
 PIECE_BYTES = 4 * BLOCK_BYTES
 """What moves at a time: a few pieces stay in the caches of both cores."""
 
 _BUFFERS = 4
-_BEHIND = 2
+Read: TypeAlias = Callable[[memoryview, int], int]
+"""Fill a view from an offset and return how many bytes it got: less than its length only at the end."""
 
 
 class Looking(ABC):
-    """Look at pieces in a thread beside, in their order; a context manager, which waits for the thread.
-
-    Its methods raise what was found wrong with earlier pieces.
-    """
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "holdfast-beside")
-        self._turns: deque[Future[None]] = deque()
+    """Look at data that move. Another thread may look at another block at the same time."""
 
     @abstractmethod
-    def add(self, piece: Buffer) -> None:
-        """Look at the next piece: whole blocks, unless it is the last.
+    def piece(self, piece: Buffer) -> None:
+        """Look at the next piece, in the order of the data."""
 
-        Parameters
-        ----------
-        piece : bytes-like
-            Not to be changed before `wait` said so.
-        """
-
-    def _do(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._turns.append(self._pool.submit(function, *arguments))
-
-    def wait(self, most: int = 0) -> None:
-        """Wait until all but some of the last pieces were looked at.
-
-        Parameters
-        ----------
-        most : int, default 0
-            How many may be left.
-        """
-        while len(self._turns) > most:
-            self._turns.popleft().result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    @abstractmethod
+    def block(self, number: int, block: Buffer) -> None:
+        """Look at one block, each once, in any order."""
 
 
 class BlockVerifier(Looking):
@@ -90,55 +66,38 @@ class BlockVerifier(Looking):
     """
 
     def __init__(self, digests: BlockDigests, what: str) -> None:
-        super().__init__()
         self._digests, self._what = digests, what
-        self._count = 0
 
-    def add(self, piece: Buffer) -> None:
-        """See `Looking.add`."""
-        self._do(self._check, piece, self._count)
-        self._count += -(-len(piece) // BLOCK_BYTES)
+    def piece(self, piece: Buffer) -> None:
+        """Do nothing: the blocks are all."""
 
-    def _check(self, piece: Buffer, first: int) -> None:
-        for number, block in enumerate(_blocks(piece), first):
-            self._digests.check(number, block, self._what)
+    def block(self, number: int, block: Buffer) -> None:
+        """Compare one block; raises `HashError`."""
+        self._digests.check(number, block, self._what)
 
 
 class BlockDigester(Looking):
     """Digest data and each of their blocks."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._whole = blake3()
-        self._blocks: list[bytes] = []
+        self._blocks: dict[int, bytes] = {}
         self._size = 0
 
-    def add(self, piece: Buffer) -> None:
-        """See `Looking.add`; when the thread is behind, the caller takes its share."""
+    def piece(self, piece: Buffer) -> None:
+        """Digest the next piece."""
         self._size += len(piece)
-        if len(self._turns) >= _BEHIND and not self._turns[-_BEHIND].done():
-            self._do(self._whole.update, piece)
-            self._blocks += [blake3(block).digest() for block in _blocks(piece)]
-            return
-        first = len(self._blocks)
-        self._blocks += [b""] * -(-len(piece) // BLOCK_BYTES)
-        self._do(self._digest, piece, first)
-
-    def _digest(self, piece: Buffer, first: int) -> None:
         self._whole.update(piece)
-        for number, block in enumerate(_blocks(piece), first):
-            self._blocks[number] = blake3(block).digest()
+
+    def block(self, number: int, block: Buffer) -> None:
+        """Digest one block."""
+        self._blocks[number] = blake3(block).digest()
 
     def digests(self) -> BlockDigests:
-        """Return the digests of all pieces."""
-        self.wait()
+        """Return the digests of all that was looked at."""
         whole = Digest("blake3", self._whole.hexdigest())
-        return BlockDigests(whole, self._size, b"".join(self._blocks) or whole.raw)
-
-
-def _blocks(piece: Buffer) -> list[memoryview]:
-    view = memoryview(piece)
-    return [view[start : start + BLOCK_BYTES] for start in range(0, len(view), BLOCK_BYTES)]
+        blocks = b"".join(self._blocks[number] for number in range(len(self._blocks)))
+        return BlockDigests(whole, self._size, blocks or whole.raw)
 
 
 class Steps:
@@ -169,40 +128,178 @@ class Steps:
             self._progress(done)
 
 
-def move(
-    read: Callable[[memoryview, int], int],
-    write: Callable[[memoryview], object],
-    looking: Looking,
-    steps: Steps,
-) -> int:
+class _Piece:
+    """Hold one piece and those of its blocks that nobody has looked at: who has time takes one."""
+
+    __slots__ = ("_blocks", "_looking", "buffer", "is_back", "is_seen", "view")
+
+    def __init__(self, buffer: memoryview, count: int, start: int, looking: Looking) -> None:
+        self.buffer, self.view, self._looking = buffer, buffer[:count], looking
+        self.is_back = self.is_seen = False
+        view = self.view
+        self._blocks = deque(
+            (number, view[at : at + BLOCK_BYTES])
+            for number, at in enumerate(range(0, count, BLOCK_BYTES), start // BLOCK_BYTES)
+        )
+
+    def look(self) -> bool:
+        """Look at one block; return False when there was none left."""
+        try:
+            number, block = self._blocks.popleft()
+        except IndexError:
+            return False
+        self._looking.block(number, block)
+        return True
+
+    def look_at_all(self) -> None:
+        """Look at all blocks."""
+        while self.look():
+            pass
+
+
+class _Source:
+    """Read and look at pieces in a thread beside, until the end or until `close`."""
+
+    def __init__(self, read: Read, looking: Looking) -> None:
+        self._read, self._looking = read, looking
+        self._back: SimpleQueue[_Piece | None] = SimpleQueue()
+        self._ready: SimpleQueue[_Piece | BaseException | None] = SimpleQueue()
+        self._free = [memoryview(bytearray(PIECE_BYTES)) for _ in range(_BUFFERS)]
+        self._unseen: deque[_Piece] = deque()
+        self._done, self._is_at_end = 0, False
+
+    # In the thread beside --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do it; what comes last is None after everything was looked at, or what went wrong."""
+        try:
+            while self._step():
+                pass
+            self._ready.put(None)
+        except BaseException as error:
+            self._ready.put(error)
+
+    def _step(self) -> bool:
+        """Do what is needed most: something to write, then looking at what waits for it."""
+        can_read = bool(self._free) and not self._is_at_end
+        if can_read and (self._ready.empty() or not self._unseen):
+            self._read_one()
+        elif self._unseen:
+            self._look()
+        elif self._is_at_end:
+            return False
+        while not self._back.empty() or not (self._free or self._unseen or self._is_at_end):
+            piece = self._back.get()
+            if piece is None:
+                return False
+            piece.is_back = True
+            self._reuse(piece)
+        return True
+
+    def _read_one(self) -> None:
+        buffer = self._free.pop()
+        count = self._read(buffer, self._done)
+        self._is_at_end = count < PIECE_BYTES
+        if count:
+            piece = _Piece(buffer, count, self._done, self._looking)
+            self._done += count
+            self._unseen.append(piece)
+            self._ready.put(piece)
+            self._looking.piece(piece.view)
+
+    def _look(self) -> None:
+        if not self._unseen[0].look():
+            piece = self._unseen.popleft()
+            piece.is_seen = True
+            self._reuse(piece)
+
+    def _reuse(self, piece: _Piece) -> None:
+        """Read into a buffer again once it was written and its blocks were taken."""
+        if piece.is_back and piece.is_seen:
+            self._free.append(piece.buffer)
+
+    # In the thread that writes ---------------------------------------------------------------------------
+
+    def next(self) -> _Piece | None:
+        """Return the next piece; None when all were looked at."""
+        found = self._ready.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def give_back(self, piece: _Piece) -> None:
+        """Let the memory of a piece be used again, after helping with its blocks if nothing else waits."""
+        while self._ready.empty() and piece.look():
+            pass
+        self._back.put(piece)
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._back.put(None)
+
+
+def move(read: Read, write: Callable[[memoryview], object], looking: Looking, steps: Steps) -> int:
     """Move data from where they are read to where they are written, looked at on the way.
 
     Parameters
     ----------
     read : callable
-        Fills a view from an offset; less than its length only at the end.
+        Gives the data, in another thread.
     write : callable
-        Takes each piece.
+        Takes each piece, in this thread.
     looking : Looking
-        Looks at each piece.
+        Looks at all of them, before this returns.
     steps : Steps
-        Is told.
+        Is told, in this thread.
 
     Returns
     -------
     int
         How many bytes were moved.
     """
-    buffers = [memoryview(bytearray(PIECE_BYTES)) for _ in range(_BUFFERS)]
-    done, count = 0, PIECE_BYTES
-    while count == PIECE_BYTES:
-        looking.wait(_BUFFERS - 1)
-        buffer = buffers[done // PIECE_BYTES % _BUFFERS]
-        count = read(buffer, done)
-        if count:
-            looking.add(buffer[:count])
-            write(buffer[:count])
+    done, source = 0, _Source(read, looking)
+    with ThreadPoolExecutor(1, "holdfast-beside") as pool:
+        pool.submit(source.run)
+        try:
+            while (piece := source.next()) is not None:
+                write(piece.view)
+                done += len(piece.view)
+                steps(done)
+                source.give_back(piece)
+        finally:
+            source.close()
+    steps.end(done)
+    return done
+
+
+def fill(read: Read, view: memoryview, looking: Looking, steps: Steps) -> int:
+    """Fill memory, looked at beside the reading.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the data, in this thread.
+    view : memoryview
+        The memory.
+    looking : Looking
+        Looks at all of it, before this returns.
+    steps : Steps
+        Is told, in this thread.
+
+    Returns
+    -------
+    int
+        How many bytes were read.
+    """
+    done, turns = 0, deque[Future[None]]()
+    with ThreadPoolExecutor(1, "holdfast-beside") as pool:
+        while done < len(view) and (count := read(view[done : done + PIECE_BYTES], done)):
+            turns.append(pool.submit(_Piece(view[done : done + count], count, done, looking).look_at_all))
             done += count
             steps(done)
+            if turns[0].done():
+                turns.popleft().result()
+        for turn in turns:
+            turn.result()
     steps.end(done)
     return done

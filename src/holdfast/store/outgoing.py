@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from holdfast.errors import ChangedError
 from holdfast.files import AtomicWriter
-from holdfast.store.arriving import PIECE_BYTES, BlockVerifier, Steps, move
+from holdfast.store.arriving import PIECE_BYTES, BlockVerifier, Steps, fill, move
 from holdfast.store.fresh import fresh_bytes
 from holdfast.store.value import HeldReader, Value
 
@@ -50,24 +50,17 @@ def bytes_of(value: Value, buffer_size: int, progress: Progress) -> bytes:
         progress(value.size)
         return bytes(reader.data)
 
-    def fill(view: memoryview) -> None:
+    def fill_in(view: memoryview) -> None:
         """Read piece by piece."""
         if value.digests is None or value.size <= PIECE_BYTES:
             _stream_out(
                 value, lambda stream, done: stream.readinto(view[done : done + buffer_size]), progress
             )
             return
-        steps, done = Steps(buffer_size, progress), 0
-        with _verifier(value) as verifier:
-            while done < value.size and (count := reader.read_into(view[done : done + PIECE_BYTES], done)):
-                verifier.add(view[done : done + count])
-                done += count
-                steps(done)
-            verifier.wait()
-        steps.end(done)
-        _require_all(value, done)
+        steps = Steps(buffer_size, progress)
+        _require_all(value, fill(reader.read_into, view, _verifier(value), steps))
 
-    return fresh_bytes(value.size, fill)
+    return fresh_bytes(value.size, fill_in)
 
 
 def write_out(value: Value, out: AtomicWriter, buffer_size: int, progress: Progress) -> None:
@@ -103,10 +96,8 @@ def write_out(value: Value, out: AtomicWriter, buffer_size: int, progress: Progr
         """Read no further than the value goes, whatever is appended to its file."""
         return reader.read_into(view[: size - offset], offset)
 
-    with _verifier(value) as verifier:
-        done = move(read, out.write, verifier, Steps(buffer_size, progress))
-        verifier.wait()
-    _require_all(value, done)
+    steps = Steps(buffer_size, progress)
+    _require_all(value, move(read, out.write, _verifier(value), steps))
 
 
 def _verifier(value: Value) -> BlockVerifier:

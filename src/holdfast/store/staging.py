@@ -151,9 +151,9 @@ class StagedIncoming:
             with files.os_errors(self._target, "write"):
                 write_all(self._descriptor, piece)
 
-        with BlockDigester() as digester:
-            move(read, write, digester, Steps(buffer_size, progress))
-            self._taken = digester.digests()
+        digester = BlockDigester()
+        move(read, write, digester, Steps(buffer_size, progress))
+        self._taken = digester.digests()
 
     def finish(self) -> Staged:
         """Return the data, complete and as durable as the directory asks."""
