@@ -163,7 +163,7 @@ class _Source:
     def __init__(self, read: Read, looking: Looking) -> None:
         self._read, self._looking = read, looking
         self._back: SimpleQueue[_Piece | None] = SimpleQueue()
-        self._ready: SimpleQueue[_Piece | BaseException | None] = SimpleQueue()
+        self.ready: SimpleQueue[_Piece | None] = SimpleQueue()
         self._free = [memoryview(bytearray(PIECE_BYTES)) for _ in range(_BUFFERS)]
         self._unseen: deque[_Piece] = deque()
         self._done, self._is_at_end = 0, False
@@ -171,18 +171,17 @@ class _Source:
     # In the thread beside --------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Do it; what comes last is None after everything was looked at, or what went wrong."""
+        """Do it; what becomes ready last is None, also when something went wrong."""
         try:
             while self._step():
                 pass
-            self._ready.put(None)
-        except BaseException as error:
-            self._ready.put(error)
+        finally:
+            self.ready.put(None)
 
     def _step(self) -> bool:
         """Do what is needed most: something to write, then looking at what waits for it."""
         can_read = bool(self._free) and not self._is_at_end
-        if can_read and (self._ready.empty() or not self._unseen):
+        if can_read and (self.ready.empty() or not self._unseen):
             self._read_one()
         elif self._unseen:
             self._look()
@@ -204,7 +203,7 @@ class _Source:
             piece = _Piece(buffer, count, self._done, self._looking)
             self._done += count
             self._unseen.append(piece)
-            self._ready.put(piece)
+            self.ready.put(piece)
             self._looking.piece(piece.view)
 
     def _look(self) -> None:
@@ -220,16 +219,9 @@ class _Source:
 
     # In the thread that writes ---------------------------------------------------------------------------
 
-    def next(self) -> _Piece | None:
-        """Return the next piece; None when all were looked at."""
-        found = self._ready.get()
-        if isinstance(found, BaseException):
-            raise found
-        return found
-
     def give_back(self, piece: _Piece) -> None:
         """Let the memory of a piece be used again, after helping with its blocks if nothing else waits."""
-        while self._ready.empty() and piece.look():
+        while self.ready.empty() and piece.look():
             pass
         self._back.put(piece)
 
@@ -259,13 +251,14 @@ def move(read: Read, write: Callable[[memoryview], object], looking: Looking, st
     """
     done, source = 0, _Source(read, looking)
     with ThreadPoolExecutor(1, "holdfast-beside") as pool:
-        pool.submit(source.run)
+        running = pool.submit(source.run)
         try:
-            while (piece := source.next()) is not None:
+            while (piece := source.ready.get()) is not None:
                 write(piece.view)
                 done += len(piece.view)
                 steps(done)
                 source.give_back(piece)
+            running.result()
         finally:
             source.close()
     steps.end(done)
