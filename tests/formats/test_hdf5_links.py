@@ -137,6 +137,54 @@ def test_only_the_sources_that_a_slice_needs_must_be_there(served):
         list(opened.array({"dataset": "v"}).slabs())
 
 
+def test_lists_of_virtual_data_sets_are_read_from_files_that_may_be_read_only(served, monkeypatch, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    kind = h5py.vlen_dtype("i8")
+    for path in (tmp_path / "elsewhere" / "secret.h5", served / "beside.h5"):
+        with h5py.File(path, "w") as file:
+            made = file.create_dataset("data", (2,), kind)
+            made[0], made[1] = [41, 42], [43]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name in ("secret.h5", "beside.h5"):
+        layout = h5py.VirtualLayout((2,), kind)
+        layout[...] = h5py.VirtualSource(name, "data", shape=(2,))
+        with h5py.File(served / "master.h5", "w", libver="latest") as file:
+            file.create_virtual_dataset("v", layout)
+        (node,) = [each for each in nodes(describe(Sample(HDF5, served / "master.h5"))) if each.key == "v"]
+        if name == "secret.h5":
+            assert "not there" in node.metadata["error"]
+            with pytest.raises(MissingFileError):
+                read(served / "master.h5", "v")
+        else:
+            assert node.family == "array"
+            assert "41" in str(read(served / "master.h5", "v")[0])
+
+
+@pytest.mark.parametrize("shape", [(2,), (1,)])
+def test_texts_of_virtual_data_sets_are_measured_in_files_that_may_be_read_only(
+    served, monkeypatch, tmp_path, shape
+):
+    (tmp_path / "elsewhere").mkdir()
+    texts = np.array(["a secret that is long", "b"][: shape[0]], object)
+    for path in (tmp_path / "elsewhere" / "secret.h5", served / "beside.h5"):
+        write(path, data=texts)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    errors = {"secret.h5": "not there", "../elsewhere/secret.h5": "outside", "beside.h5": None}
+    for name, error in [*errors.items(), (str(tmp_path / "elsewhere" / "secret.h5"), "outside")]:
+        layout = h5py.VirtualLayout(shape, h5py.string_dtype())
+        layout[...] = h5py.VirtualSource(name, "data", shape=shape)
+        with h5py.File(served / "master.h5", "w", libver="latest") as file:
+            file.create_virtual_dataset("v", layout)
+        (node,) = [each for each in nodes(describe(Sample(HDF5, served / "master.h5"))) if each.key == "v"]
+        if error is None:
+            assert node.structure["data_type"]["itemsize"] == 4 * len(texts[0])
+            np.testing.assert_array_equal(read(served / "master.h5", "v"), texts.astype(str))
+        else:
+            assert error in node.metadata["error"]
+            with pytest.raises((MissingFileError, ForbiddenError)):
+                read(served / "master.h5", "v")
+
+
 def test_virtual_sources_are_looked_for_beside_the_file_not_in_the_working_directory(
     served, monkeypatch, tmp_path
 ):

@@ -51,25 +51,31 @@ def open_array(files: FileSet, place: Place, dims: tuple[str, ...] | None = None
         A type that has no equal here, or a damaged file.
     """
     stored = Stored.of(place)
-    structure = structure_of(place, stored, dims)
+    structure = structure_of(files, place, stored, dims)
     segments = _segments(files, place, stored, structure)
     return Hdf5Array(files, place, structure) if segments is None else RawArray(structure, segments)
 
 
-def structure_of(place: Place, stored: Stored, dims: tuple[str, ...] | None = None) -> ArrayStructure:
+def structure_of(
+    files: FileSet, place: Place, stored: Stored, dims: tuple[str, ...] | None = None
+) -> ArrayStructure:
     """Return type, shape and blocks of a data set; texts of variable length are measured."""
     if stored.shape is None:
         return ArrayStructure.build(plain(stored.dtype), (0,))
-    target = _measure(place, stored) if has_objects(stored.dtype) else plain(stored.dtype)
+    target = _measure(files, place, stored) if has_objects(stored.dtype) else plain(stored.dtype)
     chunks = None if stored.chunks is None else (*stored.chunks, *stored.inner)
     return ArrayStructure.build(target, (*stored.shape, *stored.inner), stored=chunks, dims=dims)
 
 
-def _measure(place: Place, stored: Stored) -> np.dtype:
+def _measure(files: FileSet, place: Place, stored: Stored) -> np.dtype:
     """Read texts once to find the longest."""
     shape = stored.shape or ()
     if math.prod(shape) > _MAX_MEASURED:
         raise UnreadableError(f"{math.prod(shape)} texts of variable length are more than are read")
+    if stored.layout == h5d.VIRTUAL:
+        # HDF5 would open whatever the sources name, and take what it does not find for empty texts.
+        place = _reopened(files, place)
+        check_sources(files, place, Selection.of(..., shape).axes)
     if math.prod(shape) == 1:
         return fitting(read_one(place, stored))
     with hdf5_errors(place.opened):

@@ -25,7 +25,9 @@ from holdfast.formats.base import ArrayReader, Described
 from holdfast.formats.hdf5.arrays import open_array
 from holdfast.formats.hdf5.headers import Stored, attributes
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
+from holdfast.formats.hdf5.packed import PackedChunks
 from holdfast.formats.layouts import open_layout
+from holdfast.formats.slicing import Selection
 from holdfast.formats.sparse import SparseReader
 
 __all__ = ["list_structure", "mark_family", "open_awkward", "open_sparse"]
@@ -75,7 +77,8 @@ def list_structure(stored: Stored) -> AwkwardStructure | None:
     kind = h5py.check_vlen_dtype(stored.dtype)
     if not isinstance(kind, np.dtype) or kind.kind not in "biuf" or stored.inner:
         return None
-    if stored.shape is None or len(stored.shape) != 1:
+    if stored.shape is None or len(stored.shape) != 1 or stored.layout == h5d.VIRTUAL:
+        # Whether the sources of a virtual one may be opened is looked at where arrays are read.
         return None
     return AwkwardStructure(stored.shape[0], lists_of(kind.name))
 
@@ -167,7 +170,10 @@ class _Lists(AwkwardReader):
     def _joined(self, dtype: np.dtype, most_bytes: int) -> tuple[np.ndarray, np.ndarray]:
         dataset = h5py.Dataset(self._place.object)
         lengths, numbers, left = [np.zeros(1, "<i8")], [np.empty(0, dtype)], most_bytes
+        packed = PackedChunks.of(self._place, dataset.dtype)
         for start in range(0, self.structure.length, _ROWS):
+            if packed is not None:
+                packed.check(Selection.of(slice(start, start + _ROWS), (self.structure.length,)).axes)
             rows = dataset[start : start + _ROWS]
             lengths.append(np.fromiter(map(len, rows), "<i8", len(rows)))
             numbers.append(np.concatenate([np.asarray(row, dtype) for row in rows]))

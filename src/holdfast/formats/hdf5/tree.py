@@ -147,7 +147,7 @@ class _Walk:
             lists = None if dims else list_structure(stored)
             if lists is not None:
                 return Described(key, "awkward", metadata, lists.to_json(), parameters=_parameters(path))
-            structure = structure_of(place, stored, dims)
+            structure = structure_of(self._files, place, stored, dims)
         except HoldfastError as error:
             return _broken(key, path, error, metadata)
         names = enum_names(stored.dtype)
