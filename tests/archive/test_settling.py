@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from holdfast.archive import Archive
+from holdfast import files
+from holdfast.archive import Archive, writers
 from holdfast.archive.settling import _MANY_FILES, _MOST_BYTES
 from holdfast.errors import HashError, MissingFileError, StorageError
 
@@ -334,3 +335,23 @@ def test_threads_that_add_lose_nothing(archive, file):
     assert kept(archive) == set()
     assert len(archive.entries()) == len(listed(archive)) == 480
     assert archive.check().ok
+
+
+def test_a_mark_that_is_locked_before_it_is_collected_stays(tmp_path, monkeypatch):
+    Archive.create(tmp_path / "a", "A").close()
+    root = str(tmp_path / "a")
+    folder = tmp_path / "a" / ".manifest" / "writers"
+    folder.mkdir(exist_ok=True)
+    (folder / "new").touch()
+    (folder / "dead").touch()
+    held = []
+    alone = writers.alone
+
+    def lock_meanwhile(*arguments):
+        held.append(files.lock(folder / "new", create=False))
+        return alone(*arguments)
+
+    monkeypatch.setattr(writers, "alone", lock_meanwhile)
+    writers.collect(root, lambda uuid: True)
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    held[0].release()

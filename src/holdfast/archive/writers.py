@@ -156,7 +156,9 @@ def collect(root: str, is_known: Callable[[str], bool], *, timeout_s: float = 0)
     with held:
         removed = _remove_unrecorded(root, is_known)
         for mark in dead:
-            files.remove(mark, missing_ok=True, durability="os")
+            # One that was just being made when it was listed is locked by now.
+            if not is_alive(root, os.path.basename(mark)):
+                files.remove(mark, missing_ok=True, durability="os")
     return removed
 
 
