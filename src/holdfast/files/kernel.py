@@ -1,4 +1,4 @@
-"""Own the system calls that Python does not wrap (``statfs``, ``renameat2``, ``syncfs``), and taking space.
+"""Own system calls that Python does not wrap (``statfs``, ``renameat2``, ``syncfs``, …), and taking space.
 
 It knows no policy.
 
@@ -19,6 +19,7 @@ __all__ = [
     "renameat2",
     "replace_unsynced",
     "reserve",
+    "start_writing",
     "statfs_type",
     "syncfs",
 ]
@@ -27,6 +28,7 @@ NOREPLACE = 1
 EXCHANGE = 2
 _AT_FDCWD = -100
 _TMPFS = 0x01021994
+_SYNC_FILE_RANGE_WRITE = 2
 # ``struct statfs`` is 120 bytes on 64-bit Linux; its first member is the type, a long.
 _STATFS_BYTES = 256
 # Since 5.8 syncfs tells of pages that were not written, since 5.17 of a failure of the file system itself.
@@ -174,3 +176,20 @@ def reserve(descriptor: int, size: int) -> None:
     left = os.fstatvfs(descriptor)
     if left.f_blocks > 0 and left.f_bavail * left.f_frsize < size - os.fstat(descriptor).st_blocks * 512:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def start_writing(descriptor: int, offset: int, size: int) -> None:
+    """Let the system begin to bring a part of a file to the disk, so that a later fsync waits for less.
+
+    Nothing is promised, and nothing is said of failures: that is fsync's.
+
+    Parameters
+    ----------
+    descriptor : int
+        The file, open for writing.
+    offset, size : int
+        The part, in bytes.
+    """
+    call = getattr(_libc(), "sync_file_range", None)
+    if call is not None:
+        call(descriptor, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
