@@ -186,13 +186,3 @@ def test_a_reader_of_what_is_replaced_without_sync_keeps_the_old_content(tmp_pat
         write_atomic(tmp_path / "a", b"new", durability="os")
         assert reader.read() == b"old"
     assert (tmp_path / "a").read_bytes() == b"new"
-
-
-def test_writing_to_the_disk_may_begin_early_and_changes_nothing(tmp_path):
-    with files.open_atomic(tmp_path / "a", durability="os") as out:
-        out.write(b"abc" * 100_000)
-        files.start_writing(out.fd, 0, 300_000)
-        out.write(b"end")
-        files.start_writing(out.fd, 300_000, 1 << 40)
-    assert (tmp_path / "a").read_bytes() == b"abc" * 100_000 + b"end"
-    files.start_writing(-1, 0, 1)

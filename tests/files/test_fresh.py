@@ -9,6 +9,7 @@ import pytest
 from holdfast import files
 from holdfast.errors import AlreadyExistsError, NotFoundError, StorageError, StorageFullError
 from holdfast.files import SyncPoint, create_new, fresh, kernel, sync_new
+from holdfast.files.kernel import start_writing
 
 
 @pytest.fixture
@@ -159,3 +160,18 @@ def test_syncfs_counts_only_where_it_tells_of_failures(monkeypatch, release, exp
 def test_syncfs_says_what_is_wrong():
     with pytest.raises(OSError, match="Bad file descriptor"):
         kernel.syncfs(-1)
+
+
+def test_a_large_file_goes_to_the_disk_while_it_is_written(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(fresh, "_EARLY_BYTES", 250_000)
+    monkeypatch.setattr(
+        fresh, "start_writing", lambda fd, *part: begun.append(part) or start_writing(fd, *part)
+    )
+    with files.open_atomic(tmp_path / "a", durability="os") as out:
+        write = files.write_early(out)
+        for number in range(8):
+            write(bytes([number]) * 100_000)
+    assert begun == [(0, 300_000), (300_000, 300_000)]
+    assert (tmp_path / "a").read_bytes() == b"".join(bytes([number]) * 100_000 for number in range(8))
+    start_writing(-1, 0, 1)  # nothing is said of failures

@@ -1,5 +1,6 @@
 """Packed chunks of HDF5 files: read as HDF5 reads them, and never unpacked to more than a chunk."""
 
+import bz2
 import contextlib
 import zlib
 from pathlib import Path
@@ -125,7 +126,75 @@ def test_small_data_that_is_collected_is_looked_at_too(tmp_path):
         HDF5.describe(Source(path))
 
 
-@pytest.mark.parametrize("name", ["Bitshuffle", "Blosc", "LZ4"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_bomb_that_says_it_skips_another_filter_is_refused(tmp_path, shuffle):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        options = {"shuffle": True, "fletcher32": not shuffle, "compression": "gzip"}
+        made = file.create_dataset("a", (300, 300), "f8", chunks=(300, 300), **options)
+        made.id.write_direct_chunk((0, 0), BOMB, filter_mask=1 if shuffle else 4)
+    with grows_at_most(32 << 20), pytest.raises(UnreadableError, match="unpacks to more"):
+        read(path)
+
+
+def piped(path, array, chunks, *filters):
+    """A file whose filters stand in an order that h5py itself does not make."""
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_chunk(chunks)
+    for each in filters:
+        each(created)
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple(array.shape)
+        made = h5py.h5d.create(file.id, b"a", h5py.h5t.py_create(array.dtype), space, created)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    return path
+
+
+def test_a_checksum_before_packing_reads_right_as_netcdf_writes_it(tmp_path):
+    array = RNG.integers(0, 1 << 60, (300, 400))
+    path = piped(
+        tmp_path / "a.h5", array, (100, 400),
+        lambda p: p.set_shuffle(), lambda p: p.set_fletcher32(), lambda p: p.set_deflate(4),
+    )  # fmt: skip
+    np.testing.assert_array_equal(read(path), array)
+    np.testing.assert_array_equal(read(path, slice(None, None, -3)), array[::-3])
+
+
+@pytest.mark.parametrize("order", ["twice", "too early"])
+def test_filters_in_an_order_that_hides_what_comes_out_are_refused(tmp_path, order):
+    array = RNG.integers(0, 9, (300, 400))
+    filters = [lambda p: p.set_deflate(4), lambda p: p.set_shuffle()]
+    filters = [filters[0], filters[0]] if order == "twice" else filters
+    path = piped(tmp_path / "a.h5", array, (100, 400), *filters)
+    with pytest.raises(UnreadableError, match="last but for a checksum"):
+        read(path)
+
+
+def test_a_bomb_of_bzip2_is_refused(tmp_path):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    array = RNG.integers(0, 9, (50, 60))
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=array, chunks=(50, 60), **hdf5plugin.BZip2())
+    np.testing.assert_array_equal(read(path), array)
+    with h5py.File(path, "r+") as file:
+        file["a"].id.write_direct_chunk((0, 0), bz2.compress(bytes(200 << 20)))
+    with grows_at_most(64 << 20), pytest.raises(UnreadableError, match="unpacks to more"):
+        read(path)
+
+
+def test_far_apart_elements_of_many_chunks_are_found_at_once(tmp_path):
+    array = RNG.integers(0, 9, (4000, 3))
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=array, chunks=(2, 3), compression="gzip")
+    with HDF5.open(Source(path)) as opened:
+        reader = opened.array({"dataset": "a"})
+        np.testing.assert_array_equal(reader.read(slice(None, None, 9)), array[::9])
+        assert reader._packed._kept_sizes is not None
+
+
+@pytest.mark.parametrize("name", ["Bitshuffle", "Blosc", "LZ4", "Zstd"])
 def test_a_chunk_that_claims_gigabytes_is_refused(tmp_path, name):
     hdf5plugin = pytest.importorskip("hdf5plugin")
     array = RNG.integers(0, 9, (50, 60))
@@ -135,7 +204,12 @@ def test_a_chunk_that_claims_gigabytes_is_refused(tmp_path, name):
     np.testing.assert_array_equal(read(path), array)
     with h5py.File(path, "r+") as file:
         packed = bytearray(file["a"].id.read_direct_chunk((0, 0))[1])
-        packed[0:8] = packed[0:4] + b"\xff\xff\xff\x7f" if name == "Blosc" else (1 << 40).to_bytes(8, "big")
+        if name == "Zstd":  # a head that says its size in eight bytes, and one empty block
+            packed = bytearray.fromhex("28b52ffde0") + (1 << 40).to_bytes(8, "little") + b"\1\0\0"
+        elif name == "Blosc":
+            packed[4:8] = b"\xff\xff\xff\x7f"
+        else:
+            packed[:8] = (1 << 40).to_bytes(8, "big")
         file["a"].id.write_direct_chunk((0, 0), bytes(packed))
     with pytest.raises(UnreadableError, match="claims to unpack to"):
         read(path)

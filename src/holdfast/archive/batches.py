@@ -34,13 +34,11 @@ from holdfast.errors import (
     UnexpectedHashError,
 )
 from holdfast.hashing import Digest, copy_hashed, hash_all
-from holdfast.types import Buffer, PathLike
+from holdfast.types import PathLike
 
 __all__ = ["Batch", "OccupiedError", "Wanted", "now", "present"]
 
 T = TypeVar("T")
-# So much of a large file goes to the disk at a time while it is copied: all of it in the end takes longer.
-_EARLY_BYTES = 16 * 1024 * 1024
 # What is read at once, and may lie torn under its uuid after a death; more goes through nameless files.
 _SMALL_BYTES = 256 * 1024
 # How often a directory may vanish, taken back by others who failed, before we give up.
@@ -228,7 +226,7 @@ class Batch:
             source.stream() as stream,
         ):
             hasher = copy_hashed(
-                stream, _early(out), self._algorithms, lambda copied: self._tell(source, copied)
+                stream, files.write_early(out), self._algorithms, lambda copied: self._tell(source, copied)
             )
             source.check_unchanged(hasher.size_bytes)
             published.row = self._row(source, published, wanted, hasher.digests())
@@ -362,20 +360,6 @@ class Batch:
         with contextlib.suppress(NotFoundError):
             return self._manifest.by_uuid(published.uuid).place == published.place
         return False
-
-
-def _early(out: files.AtomicWriter) -> Callable[[Buffer], object]:
-    """Return what writes to a file, and lets the disk begin long before the file is complete."""
-    done = started = 0
-
-    def write(piece: Buffer) -> None:
-        nonlocal done, started
-        done += out.write(piece)
-        if done - started >= _EARLY_BYTES:
-            files.start_writing(out.fd, started, done - started)
-            started = done
-
-    return write
 
 
 def _made_file(published: _Published, make: Callable[[], T]) -> T:

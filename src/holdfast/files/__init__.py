@@ -10,8 +10,8 @@ come here.
 from holdfast.files.atomic import AtomicWriter, open_atomic, write_atomic
 from holdfast.files.durability import flush, flush_later, sync_directory, sync_file, sync_tree
 from holdfast.files.faults import os_errors
-from holdfast.files.fresh import SyncPoint, can_sync_together, create_new, sync_new
-from holdfast.files.kernel import reserve, start_writing
+from holdfast.files.fresh import SyncPoint, can_sync_together, create_new, sync_new, write_early
+from holdfast.files.kernel import reserve
 from holdfast.files.leftovers import is_temporary, sweep
 from holdfast.files.locks import KeptLock, Lock, SharedLock, lock
 from holdfast.files.modes import is_sealed, seal
@@ -68,7 +68,6 @@ __all__ = [
     "reserve",
     "require_writer",
     "seal",
-    "start_writing",
     "sweep",
     "symlink_new",
     "sync_directory",
@@ -76,4 +75,5 @@ __all__ = [
     "sync_new",
     "sync_tree",
     "write_atomic",
+    "write_early",
 ]

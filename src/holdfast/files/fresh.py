@@ -15,19 +15,20 @@ name is the fact are `holdfast.files.atomic`'s.
 import contextlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from holdfast.errors import StorageError
+from holdfast.files.atomic import AtomicWriter
 from holdfast.files.durability import sync_directory, sync_file
 from holdfast.files.faults import os_errors
-from holdfast.files.kernel import can_syncfs, syncfs
+from holdfast.files.kernel import can_syncfs, start_writing, syncfs
 from holdfast.files.systems import file_system
 from holdfast.types import Buffer, PathLike
 
-__all__ = ["SyncPoint", "can_sync_together", "create_new", "sync_new"]
+__all__ = ["SyncPoint", "can_sync_together", "create_new", "sync_new", "write_early"]
 
 # Their journals keep the order of changes: what syncs a file's last change syncs every name made before it.
 _ORDERED = frozenset({"ext4", "xfs"})
@@ -39,6 +40,8 @@ _MANY = 16
 _MOST_DIRTY_KIB, _DIRTY_KIB_A_FILE = 64 * 1024, 16
 _UNKNOWN_KIB = 1 << 60
 _THREADS = 16
+# So much of a large file goes to the disk at a time: all of it in the end takes longer.
+_EARLY_BYTES = 16 * 1024 * 1024
 _DIRTY = re.compile(r"^(?:Dirty|Writeback): +(\d+) kB$", re.MULTILINE)
 
 
@@ -77,6 +80,31 @@ def create_new(path: PathLike, content: Buffer) -> int:
                 os.unlink(path)
             raise
     return descriptor
+
+
+def write_early(out: AtomicWriter) -> Callable[[Buffer], None]:
+    """Return what writes to a large file and lets the disk begin long before the file is complete.
+
+    Parameters
+    ----------
+    out : AtomicWriter
+        The file, at its beginning; whether it is on the disk is still for a sync to say.
+
+    Returns
+    -------
+    callable
+        As `AtomicWriter.write`.
+    """
+    done = started = 0
+
+    def write(piece: Buffer) -> None:
+        nonlocal done, started
+        done += out.write(piece)
+        if done - started >= _EARLY_BYTES:
+            start_writing(out.fd, started, done - started)
+            started = done
+
+    return write
 
 
 def sync_new(descriptor: int, directory: PathLike) -> None:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from holdfast.errors import ChangedError
 from holdfast.files import AtomicWriter
-from holdfast.store.arriving import PIECE_BYTES, BlockVerifier, Steps, fill, move
 from holdfast.store.fresh import fresh_bytes
+from holdfast.store.moving import PIECE_BYTES, BlockVerifier, Steps, fill, move
 from holdfast.store.value import HeldReader, Value
 
 __all__ = ["bytes_of", "write_out"]

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from holdfast import files
 from holdfast.hashing import BlockDigests
 from holdfast.store.changes import HeldContent
-from holdfast.store.copying import BlockHasher
+from holdfast.store.digesting import BlockHasher
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer
 

@@ -20,8 +20,8 @@ from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.files.modes import copy_modes
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
-from holdfast.store.arriving import BlockDigester, Steps, move
-from holdfast.store.copying import BlockHasher
+from holdfast.store.digesting import BlockHasher
+from holdfast.store.moving import BlockDigester, Steps, move
 from holdfast.store.names import DATA
 from holdfast.store.value import FileReader, Value
 from holdfast.types import Buffer

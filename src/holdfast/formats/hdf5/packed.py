@@ -5,16 +5,18 @@ Owns looking at chunks before HDF5 unpacks them, and unpacking deflate within bo
 Notes
 -----
 HDF5 gives its filters whatever memory they ask for: a chunk that declares 80 bytes may unpack to gigabytes.
-So stored sizes are compared first, sizes that packed data itself declares (Blosc, LZ4, bitshuffle) too, and
-larger chunks that were packed by deflate are unpacked here, where it ends at a chunk's size. What is left to
-HDF5 stays below 64 MiB or is packed by a filter that cannot make much of little.
+So stored sizes are compared first, sizes that packed data itself declares (Blosc, LZ4, bitshuffle, Zstandard)
+too, and what deflate (above 64 KiB) or bzip2 packed is unpacked here, where it ends at a chunk's size. What
+is left to HDF5 stays below 64 MiB; of Blosc2 and filters not known here only the stored size is bounded.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from h5py import h5d, h5z
@@ -23,6 +25,7 @@ from holdfast.errors import UnreadableError
 from holdfast.formats.chunks import Part, parts
 from holdfast.formats.hdf5.links import Place
 from holdfast.formats.slicing import Axis
+from holdfast.formats.zstd import frame_size
 
 __all__ = ["PackedChunks"]
 
@@ -33,8 +36,10 @@ _SMALL_BYTES = (64 << 20) // _DEFLATE_RATIO
 _KEPT_BYTES = 1 << 20
 # HDF5 walks all chunks to find one: from so many on their sizes are taken in one walk, if there is room.
 _MANY, _MAX_GRID, _MAX_SIZE = 8, 16 << 20, (1 << 32) - 1
-_STREAM_BYTES = 256 << 10
-_BLOSC, _LZ4, _BITSHUFFLE = _CLAIMING = (32001, 32004, 32008)
+# Registered numbers of filters that others brought; the first say in front of the data what it becomes.
+_BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = _CLAIMING = (32001, 32004, 32008, 32015)
+_BZIP2, _BLOSC2, _LZF = 307, 32026, 32000
+_PACKERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SZIP, _LZF, _BZIP2, _BLOSC2, *_CLAIMING}
 # Options of bitshuffle that pack too: by LZ4, by Zstandard.
 _BITSHUFFLE_PACKS = (2, 3)
 
@@ -61,6 +66,7 @@ class PackedChunks:
         pipeline = [created.get_filter(n) for n in range(created.get_nfilters())]
         self._filters = [each[0] for each in pipeline]
         self._options = [each[2] for each in pipeline]
+        self._packers = [n for n in range(len(pipeline)) if _packs(self._filters[n], self._options[n])]
         self._kept: tuple[tuple[int, bytes], np.ndarray] | None = None
         self._kept_sizes: tuple[int, np.ndarray] | None = None
         self._fill = np.zeros((), dtype)
@@ -120,19 +126,27 @@ class PackedChunks:
         UnreadableError
             One is damaged, or would unpack to more than a chunk.
         """
-        if self._filters.count(h5z.FILTER_DEFLATE) > 1:
-            raise UnreadableError(f"{self._place.opened.name} has data that was packed by deflate twice")
-        is_looked_into = self._filters[-1] in _CLAIMING or (
-            h5z.FILTER_DEFLATE in self._filters and self._nbytes > _SMALL_BYTES
-        )
+        self._check_order()
+        kind = self._filters[self._packers[0]] if self._packers else None
+        is_looked_into = kind in _CLAIMING or kind == _BZIP2
+        is_looked_into = is_looked_into or (kind == h5z.FILTER_DEFLATE and self._nbytes > _SMALL_BYTES)
         sizes = self._sizes(axes)
         if not is_looked_into and sizes is not None and int(sizes.max()) <= self._limit:
             return
         for _, start, size in self._touched(axes):
             if size and is_looked_into:
                 mask, data = self._dataset.read_direct_chunk(start)
-                self._check_claim(start, mask, data)
-                self._check_deflated(start, mask, data)
+                if not mask >> self._packers[0] & 1:
+                    self._check_packed(start, data)
+
+    def _check_order(self) -> None:
+        """Refuse data that would have to be unpacked before it could be told to what it unpacks."""
+        last = self._packers[0] if self._packers else len(self._filters)
+        if len(self._packers) > 1 or any(each != h5z.FILTER_FLETCHER32 for each in self._filters[last + 1 :]):
+            raise UnreadableError(
+                f"{self._place.opened.name} has data that passed through the filters {self._filters}: what "
+                "packs must come once, and last but for a checksum; write it anew so"
+            )
 
     def _touched(self, axes: Sequence[Axis]) -> Iterator[tuple[Part, tuple[int, ...], int]]:
         """Yield what a slice takes of each chunk, where that begins, and its size in the file (0: none)."""
@@ -147,10 +161,10 @@ class PackedChunks:
     def _sizes(self, axes: Sequence[Axis]) -> np.ndarray | None:
         """Return the sizes of all chunks, which HDF5 gives much quicker than those of many one by one."""
         kept, count = self._kept_sizes, self._dataset.get_num_chunks()
-        if kept is not None and kept[0] == count:
+        grid = tuple(-(-n // length) for n, length in zip(self._dataset.shape, self._shape, strict=True))
+        if kept is not None and kept[0] == count and kept[1].shape == grid:
             return kept[1]
-        grid = [-(-n // length) for n, length in zip(self._dataset.shape, self._shape, strict=True)]
-        touched = math.prod(-(-axis.count // length) for axis, length in zip(axes, self._shape, strict=True))
+        touched = math.prod(_touched_along(axis, n) for axis, n in zip(axes, self._shape, strict=True))
         if touched < _MANY or math.prod(grid) > _MAX_GRID:
             return None
         sizes = np.zeros(grid, np.uint32)
@@ -163,34 +177,20 @@ class PackedChunks:
         self._kept_sizes = count, sizes
         return sizes
 
-    def _check_claim(self, start: tuple[int, ...], mask: int, data: bytes) -> None:
-        """Refuse a chunk whose own header says that it unpacks to more."""
-        last, options = self._filters[-1], self._options[-1]
-        if last == _BITSHUFFLE and not (len(options) > 4 and options[4] in _BITSHUFFLE_PACKS):
+    def _check_packed(self, start: tuple[int, ...], data: bytes) -> None:
+        """Refuse a chunk that HDF5 would unpack to more than its size, or that says so itself."""
+        kind = self._filters[self._packers[0]]
+        if kind not in _CLAIMING:
+            self._expanded(kind, data, start, self._limit)
             return
-        if last not in _CLAIMING or mask:
-            return
-        claim = int.from_bytes(data[4:8], "little") if last == _BLOSC else int.from_bytes(data[:8], "big")
-        if claim > self._nbytes:
+        try:
+            claim, most = _claim(kind, data), self._limit
+            if kind == _ZSTD and not frame_size(data)[1]:
+                most = max(4 * most, _SMALL_BYTES * _DEFLATE_RATIO)
+        except (ValueError, EOFError, struct.error) as error:
+            raise self._damage(start, f"does not unpack ({error})") from error
+        if claim > most:
             raise self._damage(start, f"claims to unpack to {claim} bytes instead of {self._nbytes}")
-
-    def _check_deflated(self, start: tuple[int, ...], mask: int, data: bytes) -> None:
-        """Unpack a chunk piece by piece, keeping none, where HDF5 is to unpack it."""
-        if (
-            mask
-            or len(data) < _SMALL_BYTES
-            or self._filters[-1] not in (h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
-        ):
-            return
-        stream, found = zlib.decompressobj(), 0
-        while data and not stream.eof and found <= self._nbytes:
-            try:
-                found += len(stream.decompress(data, _STREAM_BYTES))
-            except zlib.error as error:
-                raise self._damage(start, f"does not unpack ({error})") from error
-            data = stream.unconsumed_tail
-        if found > self._nbytes:
-            raise self._damage(start, f"unpacks to more than its {self._nbytes} bytes")
 
     def _may_be_bare(self, start: tuple[int, ...], size: int) -> bool:
         """Whether a chunk at the edge may be stored without filters, which only HDF5 knows (libver v110)."""
@@ -206,7 +206,7 @@ class PackedChunks:
             if mask >> number & 1:
                 continue
             if self._filters[number] == h5z.FILTER_DEFLATE:
-                data = self._inflated(data, start)
+                data = self._expanded(h5z.FILTER_DEFLATE, data, start, self._nbytes)
             elif len(data) == self._nbytes:
                 data = _unshuffled(data, self._dtype.itemsize)
         if len(data) != self._nbytes:
@@ -216,13 +216,14 @@ class PackedChunks:
             self._kept = (stored, chunk)
         return chunk
 
-    def _inflated(self, data: bytes, start: tuple[int, ...]) -> bytes:
-        stream = zlib.decompressobj()
+    def _expanded(self, kind: int, data: bytes, start: tuple[int, ...], most: int) -> bytes:
+        """Unpack a chunk, at most to so many bytes."""
+        stream = _stream(kind)
         try:
-            out = stream.decompress(data, self._nbytes + 1)
-        except zlib.error as error:
+            out: bytes = stream.decompress(data, most + 1)
+        except (zlib.error, OSError, ValueError, EOFError) as error:
             raise self._damage(start, f"does not unpack ({error})") from error
-        if len(out) > self._nbytes:
+        if len(out) > most:
             raise self._damage(start, f"unpacks to more than its {self._nbytes} bytes")
         if not stream.eof:
             raise self._damage(start, "ends early")
@@ -234,6 +235,32 @@ class PackedChunks:
         )
 
 
+def _touched_along(axis: Axis, length: int) -> int:
+    """Return at most how many chunks lie below an axis of a slice."""
+    return min(axis.count, (axis.high - 1) // length - axis.low // length + 1)
+
+
+def _packs(kind: int, options: tuple[int, ...]) -> bool:
+    """Whether a filter packs, as far as is known; bitshuffle does where its options say so."""
+    is_packing = len(options) > 4 and options[4] in _BITSHUFFLE_PACKS
+    return is_packing if kind == _BITSHUFFLE else kind in _PACKERS
+
+
 def _unshuffled(data: bytes, itemsize: int) -> bytes:
     """Put the bytes of elements together again: HDF5 stores all first bytes, then all second ones."""
     return np.frombuffer(data, np.uint8).reshape(itemsize, -1).T.tobytes()
+
+
+def _stream(kind: int) -> Any:
+    if kind == h5z.FILTER_DEFLATE:
+        return zlib.decompressobj()
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
+def _claim(kind: int, data: bytes) -> int:
+    """Return how many bytes packed data itself says it becomes."""
+    if kind == _ZSTD:
+        return frame_size(data)[0]
+    return int.from_bytes(data[4:8], "little") if kind == _BLOSC else int.from_bytes(data[:8], "big")

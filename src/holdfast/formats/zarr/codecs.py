@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from holdfast.errors import MissingDependencyError, UnreadableError
+from holdfast.formats.zstd import frame_size
 
 __all__ = ["ByteCodec", "byte_codec", "is_filter"]
 
-_ZSTD_MAGIC = 0xFD2FB528
-_ZSTD_BLOCK = 128 << 10
 # What a frame that does not say its size may take while it is decoded.
 _LOOSE_BYTES = 64 << 20
 _FILTERS = frozenset({"shuffle", "delta", "fixedscaleoffset", "astype", "quantize", "bitround", "packbits"})
@@ -165,37 +164,11 @@ def _blosc(data: bytes, limit: int, options: Mapping[str, Any]) -> bytes:
 
 
 def _zstd(data: bytes, limit: int, options: Mapping[str, Any]) -> bytes:
-    size, is_exact = _zstd_size(data)
+    size, is_exact = frame_size(data)
     _check(size, limit if is_exact else max(4 * limit, _LOOSE_BYTES))
     out = bytes(_numcodecs().Zstd().decode(data))
     _check(len(out), limit)
     return out
-
-
-def _zstd_size(data: bytes) -> tuple[int, bool]:
-    """Return what a frame says it becomes, and True; else as much as its blocks may become."""
-    magic, descriptor = struct.unpack_from("<IB", data)
-    if magic != _ZSTD_MAGIC:
-        raise ValueError("it is no zstd frame")
-    is_single, flag = descriptor >> 5 & 1, descriptor >> 6
-    at = 5 + (not is_single) + (0, 1, 2, 4)[descriptor & 3]
-    width = (is_single, 2, 4, 8)[flag]
-    if width:
-        size = int.from_bytes(data[at : at + width], "little")
-        return size + 256 if width == 2 else size, True
-    return _zstd_blocks(data, at) * _ZSTD_BLOCK, False
-
-
-def _zstd_blocks(data: bytes, at: int) -> int:
-    count, is_last = 0, False
-    while not is_last:
-        if at + 3 > len(data):
-            raise EOFError("the compressed data ends early")
-        header = int.from_bytes(data[at : at + 3], "little")
-        is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
-        at += 3 + (1 if kind == 1 else size)
-        count += 1
-    return count
 
 
 def _lz4(data: bytes, limit: int, options: Mapping[str, Any]) -> bytes:

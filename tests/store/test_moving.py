@@ -12,8 +12,8 @@ from holdfast.errors import HashError, InvalidInputError, StorageFullError
 from holdfast.events import EventBus
 from holdfast.hashing import BLOCK_BYTES, hash_blocks
 from holdfast.store import FileSystemStore, StoreProgressStepEvent, init_shared_store
-from holdfast.store.arriving import PIECE_BYTES, BlockDigester, BlockVerifier, Steps, fill, move
-from holdfast.store.copying import BlockHasher
+from holdfast.store.digesting import BlockHasher
+from holdfast.store.moving import PIECE_BYTES, BlockDigester, BlockVerifier, Steps, fill, move
 
 SIZE = 22 * BLOCK_BYTES + 77
 STEPS = pytest.mark.parametrize("step", [BLOCK_BYTES, 300_001, 1 << 20, 1 << 22, 1 << 30])
