@@ -98,6 +98,7 @@ def write_early(out: AtomicWriter) -> Callable[[Buffer], None]:
     done = started = 0
 
     def write(piece: Buffer) -> None:
+        """Write, and now and then let the disk begin."""
         nonlocal done, started
         done += out.write(piece)
         if done - started >= _EARLY_BYTES:
