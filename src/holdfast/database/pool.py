@@ -21,6 +21,7 @@ from typing import Any
 
 from holdfast.database import forks, opening
 from holdfast.database.faults import sqlite_errors, translated
+from holdfast.database.holding import LOOK_UPS, Hold
 from holdfast.database.leasing import Lease
 from holdfast.database.opening import MEMORY
 from holdfast.errors import ConflictError
@@ -65,6 +66,7 @@ class Pool:
         self._watcher: sqlite3.Connection | None = None
         self._epoch = time.monotonic_ns()
         self._is_paused = self._holds_first = self.is_closed = False
+        self._look_ups, self._hold = 0, Hold(self.path)
 
     # -- use -------------------------------------------------------------------------------------------
 
@@ -107,6 +109,9 @@ class Pool:
             with self.lease() as connection:
                 return connection.execute(statement, values).fetchone()
         try:
+            self._look_ups += 1
+            if not self._look_ups % LOOK_UPS:
+                self._hold.note()
             return (self._first or self._taken_first()).execute(statement, values).fetchone()
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
@@ -133,6 +138,9 @@ class Pool:
         if not self._first_free.acquire(False):
             return self.one(statement, values)
         try:
+            self._look_ups += 1
+            if not self._look_ups % LOOK_UPS:
+                self._hold.note()
             return (self._cursor or self._taken_cursor()).execute(statement, values).fetchone()
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
@@ -247,6 +255,7 @@ class Pool:
             idle, self._idle = self._idle, []
             self._close_watcher()
             self._state.notify_all()
+        self._hold.end()
         connections = [*idle, *filter(None, (self._retired_first(),))]
         for connection in connections[:-1]:
             connection.close()
@@ -292,13 +301,14 @@ class Pool:
         if self.path != MEMORY:
             while self._idle:
                 self._idle.pop().close()
+        self._hold.end()
         with self._watching:
             self._close_watcher()
             self._epoch = time.monotonic_ns()
 
     def resume(self) -> None:
         """Go on in the parent, after a fork."""
-        self._is_paused = False
+        self._is_paused, self._hold = False, Hold(self.path)
         self._state.notify_all()
         self._state.release()
         if self._holds_first:

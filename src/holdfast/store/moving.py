@@ -23,8 +23,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from threading import Lock
 from typing import TypeAlias
 
 from blake3 import blake3
@@ -266,16 +267,16 @@ def move(read: Read, write: Callable[[memoryview], object], looking: Looking, st
 
 
 def fill(read: Read, view: memoryview, looking: Looking, steps: Steps) -> int:
-    """Fill memory, looked at beside the reading.
+    """Fill memory in this thread and one beside; each looks at what it read while it is in its core's cache.
 
     Parameters
     ----------
     read : callable
-        Gives the data, in this thread.
+        Gives the data, in their order, in one of the threads at a time.
     view : memoryview
         The memory.
     looking : Looking
-        Looks at all of it, before this returns.
+        Looks at all blocks, before this returns.
     steps : Steps
         Is told, in this thread.
 
@@ -284,15 +285,43 @@ def fill(read: Read, view: memoryview, looking: Looking, steps: Steps) -> int:
     int
         How many bytes were read.
     """
-    done, turns = 0, deque[Future[None]]()
+    starts, reading, counts = deque(range(0, len(view), PIECE_BYTES)), Lock(), SimpleQueue[int]()
+
+    def fill_one() -> bool:
+        """Fill one piece; return False when there was none left."""
+        with reading:
+            if not starts:
+                return False
+            start = starts.popleft()
+            part = view[start : start + PIECE_BYTES]
+            count = read(part, start)
+        _Piece(part, count, start, looking).look_at_all()
+        counts.put(count)
+        return True
+
+    def fill_all() -> None:
+        """Fill pieces until there are none left, here or because the other thread failed."""
+        try:
+            while fill_one():
+                pass
+        finally:
+            starts.clear()
+
+    done = 0
     with ThreadPoolExecutor(1, "holdfast-beside") as pool:
-        while done < len(view) and (count := read(view[done : done + PIECE_BYTES], done)):
-            turns.append(pool.submit(_Piece(view[done : done + count], count, done, looking).look_at_all))
-            done += count
-            steps(done)
-            if turns[0].done():
-                turns.popleft().result()
-        for turn in turns:
-            turn.result()
+        beside = pool.submit(fill_all)
+        try:
+            while fill_one():
+                done += _taken(counts)
+                steps(done)
+        finally:
+            starts.clear()
+        beside.result()
+    done += _taken(counts)
+    steps(done)
     steps.end(done)
     return done
+
+
+def _taken(counts: SimpleQueue[int]) -> int:
+    return sum(counts.get() for _ in range(counts.qsize()))

@@ -9,6 +9,7 @@ b'data'
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -97,9 +98,8 @@ class SQLiteStore(Store):
             return self._large(key)
         if blake3(data).digest() != digest:
             _tell_damage(key, digest, data)
-        return Value(
-            key, text, len(data), modified / 1e9, created / 1e9, True, digest, HeldReader(data), None
-        )
+        times = modified / 1e9, created / 1e9
+        return Value(key, text, len(data), *times, True, digest, HeldReader(data), None, io.BytesIO(data))
 
     def _large(self, key: str) -> Value:
         reader = _PieceReader(self._values)

@@ -212,10 +212,10 @@ class Value(msgspec.Struct, eq=False, gc=False):
     @property
     def data(self) -> Any:
         """The data as one binary stream, the same at each access."""
-        if self._stream is None:
-            reader = self.reader
-            is_held = type(reader) is HeldReader and self.digests is None
-            self._stream = io.BytesIO(reader.data) if is_held else self.range()  # type: ignore[attr-defined]  # mypy does not follow is_held
+        return self._stream or self._opened()
+
+    def _opened(self) -> Any:
+        self._stream = self.range()
         return self._stream
 
     @property
