@@ -246,3 +246,81 @@ def test_one_bad_chunk_of_many_small_ones_spoils_no_other(tmp_path, compression)
     for index in (..., 70, slice(60, 90)):
         with grows_at_most(32 << 20), pytest.raises(UnreadableError, match=r"chunk at \[70, 0\] has"):
             read(path, index)
+
+
+def virtual(path, shape, *mappings):
+    """A file of one virtual data set; mappings are target index, source file, shape and index."""
+    layout = h5py.VirtualLayout(shape, "f8")
+    for target, name, source, index in mappings:
+        layout[target] = h5py.VirtualSource(name, "a", source)[index]
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("a", layout, fillvalue=-1)
+    return path
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_bomb_in_a_source_of_a_virtual_data_set_is_refused_where_it_is_touched(tmp_path, is_nested):
+    array, everything = RNG.random((4, 100, 90)), (slice(None),) * 2
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        made = file.create_dataset("a", data=array, chunks=(1, 100, 90), compression="gzip")
+        made.id.write_direct_chunk((2, 0, 0), BOMB)
+    mapping = (slice(3, 7), *everything), "s.h5", array.shape, slice(None)
+    path = virtual(tmp_path / "v.h5", (9, 100, 90), mapping)
+    if is_nested:
+        path = virtual(tmp_path / "w.h5", (9, 100, 90), (slice(None), "v.h5", (9, 100, 90), slice(None)))
+    with grows_at_most(32 << 20), pytest.raises(UnreadableError, match="chunk at"):
+        read(path)
+    with grows_at_most(32 << 20), pytest.raises(UnreadableError, match="chunk at"):
+        read(path, (slice(8, None, -3), slice(5, 6)))
+    np.testing.assert_array_equal(read(path, slice(3, 5)), array[:2])
+    np.testing.assert_array_equal(read(path, slice(6, 8))[0], array[3])
+    assert (read(path, slice(0, 3)) == -1).all()
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_slice_of_any_virtual_data_set_is_that_of_h5py(tmp_path_factory, data):
+    directory = tmp_path_factory.mktemp("virtual")
+    array = RNG.random((5, 7, 9))
+    with h5py.File(directory / "s.h5", "w") as file:
+        file.create_dataset("a", data=array, chunks=(1, 4, 5), compression="gzip", shuffle=True)
+
+    def box(length):
+        low = data.draw(st.integers(0, length - 1))
+        return slice(low, data.draw(st.integers(low + 1, length)), data.draw(st.integers(1, 2)))
+
+    mappings = []
+    for n in range(data.draw(st.integers(1, 3))):
+        index = tuple(box(length) for length in array.shape)
+        shape = array[index].shape
+        at = tuple(data.draw(st.integers(0, 9 - length)) for length in shape)
+        target = tuple(slice(a, a + length) for a, length in zip(at, shape, strict=True))
+        mappings.append(((n, *target), "s.h5", array.shape, index))
+    path = virtual(directory / "v.h5", (3, 9, 9, 9), *mappings)
+    index = tuple(box(length) for length in (3, 9, 9, 9))
+    with h5py.File(path) as file:
+        expected = file["a"][index]
+    np.testing.assert_array_equal(read(path, index), expected)
+
+
+def test_what_a_slice_takes_of_a_source_is_never_narrowed_too_far(tmp_path):
+    # Each chunk of the source is a bomb in turn: a slice is refused if and only if it takes of that chunk.
+    array = RNG.random((4, 6))
+    target = (1, slice(2, 6), slice(1, 7))
+    for bad in [(row, column) for row in (0, 2) for column in (0, 3)]:
+        with h5py.File(tmp_path / "s.h5", "w") as file:
+            made = file.create_dataset("a", data=array, chunks=(2, 3), compression="gzip")
+            made.id.write_direct_chunk(bad, BOMB)
+        path = virtual(tmp_path / "v.h5", (3, 8, 8), (target, "s.h5", array.shape, slice(None)))
+        for row in range(8):
+            for column in range(8):
+                rows, columns = slice(row, row + 1), slice(column, None, 7)
+                taken = [column, column + 7] if column == 0 else [column]
+                is_bad = row - 2 in (bad[0], bad[0] + 1) and any(bad[1] <= c - 1 < bad[1] + 3 for c in taken)
+                if is_bad:
+                    with pytest.raises(UnreadableError):
+                        read(path, (slice(None), rows, columns))
+                elif column:
+                    found = read(path, (slice(None), rows, columns))
+                    inside = 0 <= row - 2 < 4 and 0 <= column - 1 < 6
+                    assert found[1, 0, 0] == (array[row - 2, column - 1] if inside else -1)

@@ -20,7 +20,7 @@ from holdfast.formats.base import SLAB_BYTES, ArrayReader
 from holdfast.formats.hdf5.headers import Stored
 from holdfast.formats.hdf5.links import FileSet, Place, hdf5_errors
 from holdfast.formats.hdf5.packed import PackedChunks
-from holdfast.formats.hdf5.sources import check_sources
+from holdfast.formats.hdf5.sources import KnownSources, check_sources
 from holdfast.formats.hdf5.types import convert, fitting, has_objects, plain
 from holdfast.formats.rawarray import RawArray, Segment
 from holdfast.formats.slicing import Axis, Index, Selection, chunked_slabs, slabs
@@ -75,7 +75,7 @@ def _measure(files: FileSet, place: Place, stored: Stored) -> np.dtype:
     if stored.layout == h5d.VIRTUAL:
         # HDF5 would open whatever the sources name, and take what it does not find for empty texts.
         place = _reopened(files, place)
-        check_sources(files, place, Selection.of(..., shape).axes)
+        check_sources(files, place, Selection.of(..., shape).axes, {})
     if math.prod(shape) == 1:
         return fitting(read_one(place, stored))
     with hdf5_errors(place.opened):
@@ -162,6 +162,7 @@ class Hdf5Array(ArrayReader):
     def __init__(self, files: FileSet, place: Place, structure: ArrayStructure) -> None:
         self.structure = structure
         self._files = files
+        self._sources: KnownSources = {}
         with hdf5_errors(place.opened):
             created = place.object.get_create_plist()
             self._is_virtual = created.get_layout() == h5d.VIRTUAL
@@ -230,7 +231,7 @@ class Hdf5Array(ArrayReader):
                     f"({name.decode('utf-8', 'replace')}){_remedy()}"
                 )
         if self._is_virtual:
-            check_sources(self._files, self._place, selection.axes)
+            check_sources(self._files, self._place, selection.axes, self._sources)
 
 
 def _reopened(files: FileSet, place: Place) -> Place:

@@ -133,8 +133,9 @@ class PackedChunks:
         sizes = self._sizes(axes)
         if not is_looked_into and sizes is not None and int(sizes.max()) <= self._limit:
             return
+        harmless = _SMALL_BYTES if kind == h5z.FILTER_DEFLATE else 0
         for _, start, size in self._touched(axes):
-            if size and is_looked_into:
+            if size > harmless and is_looked_into:
                 mask, data = self._dataset.read_direct_chunk(start)
                 if not mask >> self._packers[0] & 1:
                     self._check_packed(start, data)
