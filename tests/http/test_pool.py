@@ -124,9 +124,28 @@ def test_lanes_are_quiet_while_nothing_runs_and_nothing_was_slow():
     assert lanes.run_here(divmod, 7, 2) == (3, 1)
     assert lanes.are_quiet
     with pytest.raises(ZeroDivisionError):
-        lanes.run_here(lambda: time.sleep(0.02) or 1 // 0)
+        lanes.run_here(lambda: time.sleep(0.1) or 1 // 0)
     assert not lanes.are_quiet
     deadline = time.monotonic() + 10
     while not lanes.are_quiet:
         assert time.monotonic() < deadline
     lanes.close()
+
+
+def test_a_short_stall_is_forgiven_and_many_are_not():
+    lanes, on_the_loop, began = Lanes(), 0.0, time.monotonic()
+    lanes.run_here(time.sleep, 0.02)
+    assert lanes.are_quiet
+    stalls = 1
+    while lanes.are_quiet:
+        lanes.run_here(time.sleep, 0.02)
+        stalls += 1
+        assert stalls < 10
+    # However long it goes on, what is slow has the loop for a tenth of the time, and a little at first.
+    while time.monotonic() - began < 1:
+        if lanes.are_quiet:
+            started = time.monotonic()
+            lanes.run_here(time.sleep, 0.02)
+            on_the_loop += time.monotonic() - started
+        time.sleep(0.001)
+    assert on_the_loop < 0.2

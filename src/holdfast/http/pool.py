@@ -27,9 +27,11 @@ HEAVY_THREADS = max(2, os.cpu_count() or 2)
 # verified downloads come three times sooner.
 HEAVY_NICENESS = 5
 # What takes longer on the loop than it should (a disk that stalls) is done by threads for a while: so slow
-# things hold the loop for less than a tenth of the time.
+# things hold the loop for less than a tenth of the time. One short stall now and then changes nothing: threads
+# would cost each of the next writes more than the stall cost others.
 _BRIEF_S = 0.005
 _TIMES_CAUTIOUS = 10
+_FORGIVEN_S = 0.05
 
 Task = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
@@ -88,7 +90,8 @@ class Lanes:
             "heavy": Pool("heavy", HEAVY_THREADS, HEAVY_NICENESS),
         }
         self._running = 0
-        self._cautious_until = 0.0
+        # Slow things on the loop push this ahead of the clock, ten times as far as they took.
+        self._paid_until = 0.0
 
     async def run(self, lane: str, function: Callable[..., T], *args: Any) -> T:
         """Run a function in a thread of a lane.
@@ -116,17 +119,17 @@ class Lanes:
     @property
     def are_quiet(self) -> bool:
         """Whether something brief may be done on the loop: no thread works, and the disk was quick."""
-        return not self._running and time.monotonic() >= self._cautious_until
+        return not self._running and self._paid_until - time.monotonic() <= _TIMES_CAUTIOUS * _FORGIVEN_S
 
     def run_here(self, function: Callable[..., T], *args: Any) -> T:
-        """Run something brief on the loop, and be cautious for a while if it was not."""
+        """Run something brief on the loop, and be cautious for a while if it was not, time and again."""
         started = time.monotonic()
         try:
             return function(*args)
         finally:
             ended = time.monotonic()
             if ended - started > _BRIEF_S:
-                self._cautious_until = ended + _TIMES_CAUTIOUS * (ended - started)
+                self._paid_until = max(self._paid_until, started) + _TIMES_CAUTIOUS * (ended - started)
 
     def close(self) -> None:
         """End the threads when they have done what is queued."""
