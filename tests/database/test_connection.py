@@ -144,6 +144,22 @@ def test_who_does_not_wait_is_undone_alone_and_leaves_long_work_to_others(file):
     assert os.listdir(os.path.dirname(file.path)) == ["t.db"]
 
 
+def test_the_log_of_those_who_do_not_wait_stays_short(file):
+    log, text = Path(file.path + "-wal"), "x" * 20_000
+
+    def write(connection):
+        connection.execute("INSERT INTO t VALUES (?)", (text,))
+
+    for _ in range(400):
+        try:
+            file.write(write, wait=False)
+        except BusyError:
+            file.write(write)
+    # All of it would be 10 MB; room that was made ahead is at most half of what is there.
+    assert log.stat().st_size < 6 << 20
+    assert file.one("SELECT count(*) FROM t") == (400,)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_who_does_not_wait_may_fork(file):
     file.write(put(1), wait=False)

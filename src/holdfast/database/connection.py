@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -34,7 +34,8 @@ from holdfast.types import Durability, PathLike
 __all__ = ["Schema", "SqliteFile"]
 
 T = TypeVar("T")
-# Every so many writes without waiting one is left to who waits: it brings the log into the file.
+# Every so many writes without waiting one is left to who waits: it brings the log into the file. So the log stays
+# short, and soon begins anew at its front: there a commit does not make it longer.
 _PROMPT_WRITES = 128
 
 
@@ -216,6 +217,8 @@ class SqliteFile(Pool):
         commit = Job(lambda connection: None)
         with commit, self.lease() as connection:
             self._commit(jobs, connection)
+            if self._prompt_writes >= _PROMPT_WRITES:
+                self._fold_log(connection)
         for job in jobs:
             job.error, job.is_done = job.error or commit.error, True
         self._flush_later()
@@ -233,10 +236,15 @@ class SqliteFile(Pool):
         finally:
             self._writer_thread = None
 
+    def _fold_log(self, connection: sqlite3.Connection) -> None:
+        """Bring the log into the file as far as no reader needs it; what was committed is safe in either."""
+        self._prompt_writes = 0
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     def _write_promptly(self, function: Callable[[sqlite3.Connection], T]) -> T:
         self._prompt_writes += 1
-        is_turn_of_others = self._jobs or self._prompt_writes % _PROMPT_WRITES == 0
-        if is_turn_of_others or not self._writing.acquire(blocking=False):
+        if self._jobs or self._prompt_writes >= _PROMPT_WRITES or not self._writing.acquire(blocking=False):
             raise BusyError(f"{self.path} is being written; wait for it")
         try:
             self._writer_thread = threading.get_ident()
