@@ -204,11 +204,18 @@ class Held:
             return {"holdfast.waits": True}
         return {"holdfast.done": (self._request.principal, self._reply)}
 
-    def sent(self) -> None:
-        """Log and count an answer that is on its way."""
+    def sent(self, client: tuple[Any, ...] | None) -> None:
+        """Log and count an answer that is on its way.
+
+        Parameters
+        ----------
+        client : tuple or None
+            The address of who asked.
+        """
         reply, site = self._reply, self._site
         assert reply is not None
         reply.close()
+        self._request.scope["client"] = client
         if self._route.scope == "write" and site.writes.note(self._request, reply.status):
             site.writes.log()
         assert isinstance(reply.body, bytes)

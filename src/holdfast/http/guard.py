@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from holdfast.http.at_once import AtOnce, Held
 from holdfast.http.limits import Limits
 
-__all__ = ["GuardedProtocol"]
+__all__ = ["GuardedProtocol", "Protocols"]
 
 # One read of the loop may bring the end of a head together with a piece of its body.
 _READ_BYTES = 256 * 1024
@@ -65,6 +67,38 @@ class _Joining:
         self._transport.close()
 
 
+class Protocols:
+    """Make the protocols of the connections of one server, one ahead of the next connection.
+
+    Parameters
+    ----------
+    limits : Limits
+        What they keep to.
+    at_once : AtOnce, optional
+        What answers small requests.
+
+    Notes
+    -----
+    Clients that connect anew for each request wait until theirs is made: a twentieth of what a small write takes.
+    """
+
+    def __init__(self, limits: Limits, at_once: AtOnce | None = None) -> None:
+        facts = {"limits": limits, "at_once": at_once, "protocols": self}
+        self._class: type[GuardedProtocol] = type("SiteProtocol", (GuardedProtocol,), facts)
+        self._options: dict[str, Any] = {}
+        self._ready: GuardedProtocol | None = None
+
+    def __call__(self, **options: Any) -> GuardedProtocol:
+        """Return the protocol of a new connection; uvicorn's options are the same for all of one server."""
+        ready, self._ready, self._options = self._ready, None, options
+        return ready or self._class(**options)
+
+    def prepare(self) -> None:
+        """Make the next one while nobody waits."""
+        if self._ready is None:
+            self._ready = self._class(**self._options)
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Be one connection with limits on its heads and on the time a peer may stall.
 
@@ -75,6 +109,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[Limits] = Limits()
     at_once: ClassVar[AtOnce | None] = None
+    protocols: ClassVar[Protocols | None] = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -86,8 +121,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_timer: _Timer | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock of the first head."""
-        super().connection_made(transport)
+        """Start the clock of the first head; both addresses are found out when somebody asks for them."""
+        self.connections.add(self)
+        self.transport, self.flow = transport, FlowControl(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -133,6 +170,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.scope["query_string"] = query
         cycle = self.cycle
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # ASGI allows names of one's own
+        if self.client is None:
+            self.server, self.client = get_local_addr(self.transport), get_remote_addr(self.transport)
+        scope["server"], scope["client"] = self.server, self.client
         scope["holdfast.is_here"] = lambda: not cycle.more_body
         if self.scope["method"] != "HEAD":
             # Of an answer to HEAD nothing would follow the head.
@@ -167,7 +207,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if not stays:
             self.transport.close()
         self.on_response_complete()
-        held.sent()
+        held.sent(self.transport.get_extra_info("peername"))
+        if self.protocols is not None:
+            self.protocols.prepare()
 
     def _let_go(self, left: dict[str, Any]) -> None:
         """Let the edge go on with a request that was held."""

@@ -162,14 +162,14 @@ class Serving(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _protocol(site: Site) -> type | str:
+def _protocol(site: Site) -> Any:
     try:
         from holdfast.http.at_once import AtOnce
-        from holdfast.http.guard import GuardedProtocol
+        from holdfast.http.guard import Protocols
     except ImportError:
         # Without httptools (no wheel for this platform) h11 parses, with its own limit on heads.
         return "h11"
-    return type("SiteProtocol", (GuardedProtocol,), {"limits": site.limits, "at_once": AtOnce(site)})
+    return Protocols(site.limits, AtOnce(site))
 
 
 def serve(
