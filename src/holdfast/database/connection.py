@@ -34,8 +34,8 @@ from holdfast.types import Durability, PathLike
 __all__ = ["Schema", "SqliteFile"]
 
 T = TypeVar("T")
-# Every so many writes without waiting one is left to who waits: it brings the log into the file. So the log stays
-# short, and soon begins anew at its front: there a commit does not make it longer.
+# Every so many writes without waiting one is left to who waits: it brings the log into the file. So the log
+# stays short, and soon begins anew at its front: there a commit does not make it longer.
 _PROMPT_WRITES = 128
 
 

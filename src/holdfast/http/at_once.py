@@ -29,7 +29,7 @@ from holdfast.http.auth import key_hash, key_of
 from holdfast.http.edge import Site
 from holdfast.http.receive import is_plain
 from holdfast.http.reply import JSON, Reply
-from holdfast.http.request import Request
+from holdfast.http.request import Headers, Request
 from holdfast.http.routing import Route
 
 __all__ = ["AtOnce", "Held"]
@@ -37,6 +37,7 @@ __all__ = ["AtOnce", "Held"]
 Scope = MutableMapping[str, Any]
 Pairs = Sequence[tuple[bytes, bytes]]
 
+_END_OF_HEAD = b"\r\n\r\n"
 _MOST_BYTES = 64 * 1024
 _MOST_KNOWN = 200
 _LONG_LANES = ("inline", "io", "heavy")
@@ -62,6 +63,42 @@ class _Known(NamedTuple):
     extra: bytes
 
 
+class _Seen(NamedTuple):
+    """Hold what is known of a head that came before, besides its text.
+
+    Parameters
+    ----------
+    route : Route
+        Where it leads.
+    known : object
+        What its fields say.
+    scope : dict
+        The scope of its requests, without the fields.
+    stays : bool
+        Whether the connection may be used again.
+    """
+
+    route: Route
+    known: _Known
+    scope: Scope
+    stays: bool
+
+
+class _Again(Request):
+    """Be a request whose head came before: its fields are read when somebody asks for them."""
+
+    def __init__(self, scope: Scope, head: bytes) -> None:
+        super().__init__(scope)
+        self._head = head
+
+    @property
+    def headers(self) -> Headers:
+        """The fields of the head, by lower-case name."""
+        if self._headers is None:
+            self._headers = Headers.decode(_fields_of(self._head))
+        return self._headers
+
+
 class AtOnce:
     """Know which requests may be answered at once.
 
@@ -83,6 +120,7 @@ class AtOnce:
             for method, route in endpoint.routes.items()
             if route.body is bytes and route.lane not in _LONG_LANES and path.isascii()
         }
+        self._seen: dict[bytes, _Seen] = {}
 
     def held(self, method: bytes, url: bytes, scope: Scope) -> Held | None:
         """Return what answers a request as soon as it is whole, or None for one that the edge answers.
@@ -107,6 +145,7 @@ class AtOnce:
         request = Request({**scope, **own})
         digest = sha256(b"\n".join(chain.from_iterable(scope["headers"]))).digest()
         known = kept.get(digest)
+        repeats = known is not None
         if known is None:
             known = self._read(route, request)
             if known is None:
@@ -114,7 +153,48 @@ class AtOnce:
             if len(kept) >= _MOST_KNOWN:
                 kept.clear()
             kept[digest] = known
-        return Held(self._site, route, request, known)
+        return Held(self._site, route, request, known, repeats=repeats)
+
+    def again(self, data: bytes) -> Held | None:
+        """Return what answers a request whose head came before, letter by letter: it is not parsed again.
+
+        Parameters
+        ----------
+        data : bytes
+            What arrived, from the beginning of a request.
+
+        Returns
+        -------
+        Held or None
+            The request, which says how long it is; None for one that has to be parsed.
+        """
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        seen = self._seen.get(sha256(data[:end]).digest())
+        if seen is None or not self._site.is_quiet:
+            return None
+        request = _Again({**seen.scope}, data[:end])
+        return Held(self._site, seen.route, request, seen.known, head_bytes=end, stays=seen.stays)
+
+    def remember(self, data: bytes, held: Held, *, stays: bool) -> None:
+        """Remember the head of a request that was parsed, under its hash, if it is surely read right.
+
+        Parameters
+        ----------
+        data : bytes
+            What arrived first of it.
+        held : Held
+            The request.
+        stays : bool
+            Whether its connection may be used again.
+        """
+        head = data[: data.find(_END_OF_HEAD) + len(_END_OF_HEAD)]
+        scope = {**held.request.scope}
+        line = b"%b %b HTTP/1.1" % (held.route.method.encode(), scope["path"].encode())
+        # The parser may allow line ends, blanks and folds that are not looked for here.
+        if head.partition(b"\r\n")[0] == line and _fields_of(head) == list(scope.pop("headers")):
+            if len(self._seen) >= _MOST_KNOWN:
+                self._seen.clear()
+            self._seen[sha256(head).digest()] = _Seen(held.route, held.known, scope, stays)
 
     def _read(self, route: Route, request: Request) -> _Known | None:
         """Read a head; None where the edge must look at it."""
@@ -148,12 +228,29 @@ class Held:
         The request.
     known : object
         What its head says.
+    repeats : bool, default False
+        Whether its fields came before.
+    head_bytes : int, default 0
+        The size of its head, where that was not parsed.
+    stays : bool, default True
+        Whether its connection may be used again, where its head was not parsed.
     """
 
-    __slots__ = ("_known", "_reply", "_request", "_route", "_site", "_started")
+    __slots__ = ("_reply", "_site", "_started", "head_bytes", "known", "repeats", "request", "route", "stays")
 
-    def __init__(self, site: Site, route: Route, request: Request, known: _Known) -> None:
-        self._site, self._route, self._request, self._known = site, route, request, known
+    def __init__(
+        self,
+        site: Site,
+        route: Route,
+        request: Request,
+        known: _Known,
+        *,
+        repeats: bool = False,
+        head_bytes: int = 0,
+        stays: bool = True,
+    ) -> None:
+        self._site, self.route, self.request, self.known = site, route, request, known
+        self.repeats, self.head_bytes, self.stays = repeats, head_bytes, stays
         self._started = time.perf_counter()
         self._reply: Reply | None = None
 
@@ -181,13 +278,13 @@ class Held:
         if head is None:
             return None
         end = b"\r\n" if stays else b"connection: close\r\n\r\n"
-        return b"".join((_BEGINNINGS[reply.status], _lines(fields), head, self._known.extra, end, reply.body))
+        return b"".join((_BEGINNINGS[reply.status], _lines(fields), head, self.known.extra, end, reply.body))
 
     def _answered(self, body: bytes) -> Reply | None:
-        site, request, route = self._site, self._request, self._route
+        site, request, route = self._site, self.request, self.route
         try:
-            request.principal = site.access.admit_holder(self._known.key, route.scope)
-            if len(body) != self._known.size:
+            request.principal = site.access.admit_holder(self.known.key, route.scope)
+            if len(body) != self.known.size:
                 return None
             request.body = body
             reply = site.run_here(request, route.call, request)
@@ -202,7 +299,7 @@ class Held:
         """Return what the scope of the request must tell the edge: that it waits, or what was done."""
         if self._reply is None:
             return {"holdfast.waits": True}
-        return {"holdfast.done": (self._request.principal, self._reply)}
+        return {"holdfast.done": (self.request.principal, self._reply)}
 
     def sent(self, client: tuple[Any, ...] | None) -> None:
         """Log and count an answer that is on its way.
@@ -215,12 +312,12 @@ class Held:
         reply, site = self._reply, self._site
         assert reply is not None
         reply.close()
-        self._request.scope["client"] = client
-        if self._route.scope == "write" and site.writes.note(self._request, reply.status):
+        self.request.scope["client"] = client
+        if self.route.scope == "write" and site.writes.note(self.request, reply.status):
             site.writes.log()
         assert isinstance(reply.body, bytes)
         site.metrics.body_bytes += len(reply.body)
-        site.metrics.count(self._route.method, reply.status, time.perf_counter() - self._started)
+        site.metrics.count(self.route.method, reply.status, time.perf_counter() - self._started)
 
 
 def _written_head(reply: Reply) -> bytes | None:
@@ -234,3 +331,9 @@ def _written_head(reply: Reply) -> bytes | None:
 
 def _lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+
+
+def _fields_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a head as uvicorn gives them."""
+    parts = (line.partition(b":") for line in head.split(b"\r\n")[1:-2])
+    return [(name.lower(), value.strip(b" \t")) for name, _, value in parts]

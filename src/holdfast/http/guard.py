@@ -79,7 +79,7 @@ class Protocols:
 
     Notes
     -----
-    Clients that connect anew for each request wait until theirs is made: a twentieth of what a small write takes.
+    Clients that connect anew for each request wait until theirs is made.
     """
 
     def __init__(self, limits: Limits, at_once: AtOnce | None = None) -> None:
@@ -115,6 +115,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._held: Held | None = None
         self._held_body = b""
+        self._beginning = b""  # what arrived first of a request
+        self._unparsed = b""  # what arrived of a request that is held and whose head came before
+        self._left: dict[str, Any] | None = None  # what its scope tells the edge when it is parsed after all
+        self._is_between = True  # the parser is at the end of a message
         self._is_in_head = True
         self._head_bytes = 0
         self._head_timer: _Timer | None = None
@@ -134,27 +138,62 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head, then let uvicorn parse them."""
-        if self._is_in_head:
+        """Count the bytes of a head, then let uvicorn parse them, unless the same head came before."""
+        if self._unparsed:
+            data, self._unparsed, self._held = self._unparsed + data, b"", None
+        elif self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.url_bytes + self.limits.header_bytes + _READ_BYTES:
                 self._refuse_head()
                 return
             if self._head_timer is None:
                 self._start_head_timer()
+        if self._is_between and self._is_seen(data):
+            return
         super().data_received(data)
+
+    def _is_seen(self, data: bytes) -> bool:
+        """Take a request whose head came before: answer it when it is whole, else hold it."""
+        self._beginning = data
+        if self.at_once is None or not self._is_free():
+            return False
+        held = self.at_once.again(data)
+        if held is None or len(data) > held.head_bytes + held.known.size:
+            return False
+        self._unset_keepalive_if_required()
+        self._held, self._unparsed, self._is_in_head = held, data, False
+        if len(data) == held.head_bytes + held.known.size:
+            self._stop_head_timer()
+            self._answer(held, data[held.head_bytes :], stays=held.stays)
+            self._is_in_head, self._head_bytes = True, 0
+        return True
+
+    def on_message_begin(self) -> None:
+        """Know that what comes next is for the parser."""
+        self._is_between = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Stop the clock of the head; where the request may be answered at once it runs on for the body."""
         self._is_in_head = False
+        if self._left is not None:
+            left, self._left = self._left, None
+            self._stop_head_timer()
+            self._begin_cycle()
+            self.scope.update(left)  # type: ignore[typeddict-item]  # ASGI allows names of one's own
+            return
         self._held = self._may_be_held()
         if self._held is None:
+            self._beginning = b""
             self._stop_head_timer()
             self._begin_cycle()
 
+    def _is_free(self) -> bool:
+        """Tell whether no other answer of this connection is on its way."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
     def _may_be_held(self) -> Held | None:
-        is_alone = self.cycle is None or self.cycle.response_complete
-        if self.at_once is None or self.expect_100_continue or not is_alone or self.flow.write_paused:
+        if self.at_once is None or self.expect_100_continue or not self._is_free():
             return None
         if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
             return None
@@ -189,20 +228,26 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer at once, or let the edge go on; then expect the next head."""
         if self._held is not None:
             self._stop_head_timer()
-            self._answer(self._held)
+            self._answer_parsed(self._held)
         else:
             super().on_message_complete()
+        self._is_between = self.parser.should_keep_alive() and not self.parser.should_upgrade()
         self._is_in_head = True
         self._head_bytes = 0
 
-    def _answer(self, held: Held) -> None:
+    def _answer_parsed(self, held: Held) -> None:
         stays = self.parser.should_keep_alive()
-        answer = held.answer(self._held_body, self.server_state.default_headers, stays=stays)
+        if held.repeats and self.at_once is not None:
+            self.at_once.remember(self._beginning, held, stays=stays)
+        if not self._answer(held, self._held_body, stays=stays):
+            super().on_message_complete()
+
+    def _answer(self, held: Held, body: bytes, *, stays: bool) -> bool:
+        answer = held.answer(body, self.server_state.default_headers, stays=stays)
         if answer is None:
             self._let_go(held.left())
-            super().on_message_complete()
-            return
-        self._held, self._held_body = None, b""
+            return False
+        self._held, self._held_body, self._beginning, self._unparsed = None, b"", b"", b""
         self.transport.write(answer)
         if not stays:
             self.transport.close()
@@ -210,9 +255,15 @@ class GuardedProtocol(HttpToolsProtocol):
         held.sent(self.transport.get_extra_info("peername"))
         if self.protocols is not None:
             self.protocols.prepare()
+        return True
 
     def _let_go(self, left: dict[str, Any]) -> None:
         """Let the edge go on with a request that was held."""
+        self._beginning = b""
+        if self._unparsed:
+            data, self._unparsed, self._held, self._left = self._unparsed, b"", None, left
+            super().data_received(data)
+            return
         body, self._held, self._held_body = self._held_body, None, b""
         self._begin_cycle()
         self.scope.update(left)  # type: ignore[typeddict-item]  # ASGI allows names of one's own

@@ -27,8 +27,8 @@ HEAVY_THREADS = max(2, os.cpu_count() or 2)
 # verified downloads come three times sooner.
 HEAVY_NICENESS = 5
 # What takes longer on the loop than it should (a disk that stalls) is done by threads for a while: so slow
-# things hold the loop for less than a tenth of the time. One short stall now and then changes nothing: threads
-# would cost each of the next writes more than the stall cost others.
+# things hold the loop for less than a tenth of the time. One short stall now and then changes nothing:
+# threads would cost each of the next writes more than the stall cost others.
 _BRIEF_S = 0.005
 _TIMES_CAUTIOUS = 10
 _FORGIVEN_S = 0.05
