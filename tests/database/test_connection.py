@@ -468,10 +468,31 @@ while True:
 """
 
 
-@pytest.mark.parametrize("delay", [1, 17, 60])
-def test_kill_during_commits_loses_nothing_acknowledged_and_shows_nothing_torn(tmp_path, delay):
+# The log is brought into the file, and begins anew, all the time.
+PROMPT_WRITER = """
+import sys
+import holdfast.database.connection as room
+from holdfast.errors import BusyError
+room._PROMPT_WRITES = 5
+file = room.SqliteFile(sys.argv[1], room.Schema("holdfast-test", ("CREATE TABLE t (a INTEGER);",)))
+number = 0
+while True:
+    def write(c):
+        c.executemany("INSERT INTO t VALUES (?)", [(number,)] * 3)
+    try:
+        file.write(write, wait=False)
+    except BusyError:
+        file.write(write)
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.parametrize("delay", [1, 17, 60, 203])
+@pytest.mark.parametrize("writer", [WRITER, PROMPT_WRITER], ids=["waiting", "prompt"])
+def test_kill_during_commits_loses_nothing_acknowledged_and_shows_nothing_torn(tmp_path, delay, writer):
     path = tmp_path / "t.db"
-    command, environment = [sys.executable, "-c", WRITER, path], {**os.environ, "PYTHONPATH": SOURCE}
+    command, environment = [sys.executable, "-c", writer, path], {**os.environ, "PYTHONPATH": SOURCE}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         acknowledged = [int(process.stdout.readline()) for _ in range(delay)]
         process.send_signal(signal.SIGKILL)
