@@ -17,6 +17,7 @@ from holdfast.errors import BusyError, NotFoundError, TransportError
 from holdfast.http.auth import Access
 from holdfast.http.client import Connection
 from holdfast.http.edge import Site
+from holdfast.http.guard import GuardedProtocol
 from holdfast.http.limits import Limits
 from holdfast.http.origin import Origin
 from holdfast.http.pool import Gate
@@ -68,6 +69,14 @@ def test_a_head_over_the_limit_is_refused(url):
     fields = [f"X-Filler-{number}: {'a' * 1000}" for number in range(100)]
     status, body, _ = status_and_body(send_raw(url, get("/v1/", *fields)))
     assert (status, json.loads(body)["code"]) == (431, "head-too-long")
+
+
+def test_a_fault_at_a_late_head_ends_one_connection_only(monkeypatch):
+    monkeypatch.setattr(GuardedProtocol, "end_head", lambda self: 1 // 0)
+    with running(brief_site(lambda request: json_reply(1), limits=Limits(head_s=0.1))) as url:
+        with connect(url) as link:
+            assert link.recv(100) == b""
+        assert send_raw(url, get("/slow", "Connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_slow_head_is_dropped(url):

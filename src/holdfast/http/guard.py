@@ -6,6 +6,7 @@ answer at once.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -23,6 +24,8 @@ _READ_BYTES = 256 * 1024
 _PARSED_BYTES = 60_000
 _JOINED_BYTES = 64 * 1024
 _INTERIM = b"HTTP/1.1 1"
+
+_log = logging.getLogger("holdfast.http")
 
 
 class _Timer(Protocol):
@@ -85,6 +88,8 @@ class Protocols:
     def __init__(self, limits: Limits, at_once: AtOnce | None = None) -> None:
         facts = {"limits": limits, "at_once": at_once, "protocols": self}
         self._class: type[GuardedProtocol] = type("SiteProtocol", (GuardedProtocol,), facts)
+        # Whose head is awaited, and until when; in this order, as all have the same time.
+        self.heads: dict[GuardedProtocol, float] = {}
         self._options: dict[str, Any] = {}
         self._ready: GuardedProtocol | None = None
 
@@ -98,6 +103,20 @@ class Protocols:
         if self._ready is None:
             self._ready = self._class(**self._options)
 
+    def end_heads(self) -> None:
+        """End the wait for heads that are late: one look now and then costs less than a timer for each."""
+        while self.heads:
+            protocol, until = next(iter(self.heads.items()))
+            if protocol.loop.time() < until:
+                return
+            del self.heads[protocol]
+            try:
+                protocol.end_head()
+            except Exception:
+                # This runs in the server's own loop, which one connection must not end.
+                _log.exception("a connection with a late head broke")
+                protocol.transport.abort()
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """Be one connection with limits on its heads and on the time a peer may stall.
@@ -109,7 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[Limits] = Limits()
     at_once: ClassVar[AtOnce | None] = None
-    protocols: ClassVar[Protocols | None] = None
+    protocols: ClassVar[Protocols]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -121,7 +140,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_between = True  # the parser is at the end of a message
         self._is_in_head = True
         self._head_bytes = 0
-        self._head_timer: _Timer | None = None
         self._write_timer: _Timer | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -129,11 +147,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.connections.add(self)
         self.transport, self.flow = transport, FlowControl(transport)
         self.scheme = "https" if is_ssl(transport) else "http"
-        self._start_head_timer()
+        self._start_head_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
-        self._stop_head_timer()
+        self._stop_head_clock()
         self._stop_write_timer()
         super().connection_lost(exc)
 
@@ -146,8 +164,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._head_bytes > self.limits.url_bytes + self.limits.header_bytes + _READ_BYTES:
                 self._refuse_head()
                 return
-            if self._head_timer is None:
-                self._start_head_timer()
+            if self not in self.protocols.heads:
+                self._start_head_clock()
         if self._is_between and self._is_seen(data):
             return
         super().data_received(data)
@@ -163,7 +181,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._held, self._unparsed, self._is_in_head = held, data, False
         if len(data) == held.head_bytes + held.known.size:
-            self._stop_head_timer()
+            self._stop_head_clock()
             self._answer(held, data[held.head_bytes :], stays=held.stays)
             self._is_in_head, self._head_bytes = True, 0
         return True
@@ -178,14 +196,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         if self._left is not None:
             left, self._left = self._left, None
-            self._stop_head_timer()
+            self._stop_head_clock()
             self._begin_cycle()
             self.scope.update(left)  # type: ignore[typeddict-item]  # ASGI allows names of one's own
             return
         self._held = self._may_be_held()
         if self._held is None:
             self._beginning = b""
-            self._stop_head_timer()
+            self._stop_head_clock()
             self._begin_cycle()
 
     def _is_free(self) -> bool:
@@ -227,7 +245,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Answer at once, or let the edge go on; then expect the next head."""
         if self._held is not None:
-            self._stop_head_timer()
+            self._stop_head_clock()
             self._answer_parsed(self._held)
         else:
             super().on_message_complete()
@@ -253,8 +271,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
         held.sent(self.transport.get_extra_info("peername"))
-        if self.protocols is not None:
-            self.protocols.prepare()
+        self.protocols.prepare()
         return True
 
     def _let_go(self, left: dict[str, Any]) -> None:
@@ -270,12 +287,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if body:
             super().on_body(body)
 
-    def _end_head(self) -> None:
+    def end_head(self) -> None:
         """End the wait for a head; a body that is late is timed by the edge."""
         if self._held is None:
             self.transport.abort()
         else:
-            self._head_timer = None
             self._let_go({})
 
     def shutdown(self) -> None:
@@ -294,13 +310,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_write_timer()
         super().resume_writing()
 
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.limits.head_s, self._end_head)
+    def _start_head_clock(self) -> None:
+        self.protocols.heads[self] = self.loop.time() + self.limits.head_s
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _stop_head_clock(self) -> None:
+        self.protocols.heads.pop(self, None)
 
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:

@@ -110,11 +110,12 @@ class Serving(uvicorn.Server):
     """
 
     def __init__(self, site: Site, logbook: Logbook | None = None) -> None:
-        limits = site.limits
+        limits, protocol = site.limits, _protocol(site)
+        self._end_heads = None if isinstance(protocol, str) else protocol.end_heads
         super().__init__(
             uvicorn.Config(
                 site,
-                http=_protocol(site),
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -131,7 +132,9 @@ class Serving(uvicorn.Server):
         site.is_stopping = False
 
     def on_tick(self, counter: int) -> Coroutine[Any, Any, bool]:
-        """Write the log, ten times a second."""
+        """Write the log, and end the wait for late heads, ten times a second."""
+        if self._end_heads is not None:
+            self._end_heads()
         self._site.log_writes()
         if self._logbook is not None:
             self._logbook.flush()
