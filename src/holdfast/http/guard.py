@@ -6,7 +6,7 @@ answer at once.
 
 from __future__ import annotations
 
-import logging
+import math
 from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -24,8 +24,6 @@ _READ_BYTES = 256 * 1024
 _PARSED_BYTES = 60_000
 _JOINED_BYTES = 64 * 1024
 _INTERIM = b"HTTP/1.1 1"
-
-_log = logging.getLogger("holdfast.http")
 
 
 class _Timer(Protocol):
@@ -105,17 +103,11 @@ class Protocols:
 
     def end_heads(self) -> None:
         """End the wait for heads that are late: one look now and then costs less than a timer for each."""
-        while self.heads:
-            protocol, until = next(iter(self.heads.items()))
+        for protocol, until in self.heads.items():
             if protocol.loop.time() < until:
                 return
-            del self.heads[protocol]
-            try:
-                protocol.end_head()
-            except Exception:
-                # This runs in the server's own loop, which one connection must not end.
-                _log.exception("a connection with a late head broke")
-                protocol.transport.abort()
+            # In a turn of its own: a fault of one connection is no fault of the server.
+            protocol.loop.call_soon(protocol.end_head)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -288,7 +280,10 @@ class GuardedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def end_head(self) -> None:
-        """End the wait for a head; a body that is late is timed by the edge."""
+        """End the wait for a head that did not come meanwhile; a body that is late is timed by the edge."""
+        if self.loop.time() < self.protocols.heads.get(self, math.inf):
+            return
+        self._stop_head_clock()
         if self._held is None:
             self.transport.abort()
         else:
