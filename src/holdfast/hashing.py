@@ -21,6 +21,7 @@ from typing import BinaryIO, Protocol
 
 from blake3 import blake3
 
+from holdfast.buffers import aligned_bytes
 from holdfast.errors import HashError, InvalidInputError
 from holdfast.types import Buffer, PathLike
 
@@ -408,13 +409,13 @@ def hash_blocks(source: BinaryIO) -> BlockDigests:
     """
     whole, blocks, size = blake3(), bytearray(), 0
     # A large buffer costs more than hashing a small file.
-    buffer = memoryview(bytearray(_FIRST_BYTES))
+    buffer = aligned_bytes(_FIRST_BYTES)
     while count := _fill(source, buffer):
         for start in range(0, count, BLOCK_BYTES):
             blocks += blake3(buffer[start : min(start + BLOCK_BYTES, count)]).digest()
         whole.update(buffer[:count])
         if size == 0 and count == len(buffer):
-            buffer = memoryview(bytearray(PIECE_BYTES))
+            buffer = aligned_bytes(PIECE_BYTES)
         size += count
     return BlockDigests(Digest("blake3", whole.hexdigest()), size, bytes(blocks))
 
@@ -444,7 +445,7 @@ def copy_hashed(
         Carries the digests and the size in bytes.
     """
     hasher = MultiHasher(algorithms)
-    buffer = memoryview(bytearray(_FIRST_BYTES))
+    buffer = aligned_bytes(_FIRST_BYTES)
     while count := _fill(source, buffer):
         hasher.update(buffer[:count])
         write(buffer[:count])
@@ -462,7 +463,7 @@ def _copy_side_by_side(
     progress: Callable[[int], object] | None,
 ) -> None:
     """Copy the rest: while one piece is hashed, each algorithm in a thread of its own, the next is read."""
-    buffers = cycle([memoryview(bytearray(PIECE_BYTES)) for _ in range(2)])
+    buffers = cycle([aligned_bytes(PIECE_BYTES) for _ in range(2)])
     with ThreadPoolExecutor(hasher.width) as pool:
         running: list[Future[object]] = []
         for buffer in buffers:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from holdfast.buffers import aligned_bytes
 from holdfast.errors import ChangedError, StorageError
 from holdfast.http.limits import PIECE_BYTES, SHARED_PIECE_BYTES
 from holdfast.http.reply import FileRange
@@ -21,7 +22,7 @@ _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _CANNOT = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
-def read_warm(span: FileRange, at: int, count: int) -> bytearray | None:
+def read_warm(span: FileRange, at: int, count: int) -> memoryview | None:
     """Read what the system has in memory, without waiting for a disk.
 
     Parameters
@@ -33,12 +34,12 @@ def read_warm(span: FileRange, at: int, count: int) -> bytearray | None:
 
     Returns
     -------
-    bytearray or None
+    memoryview or None
         A fresh buffer (the server may still hold earlier ones), or None when not all is in memory.
     """
     if not _NOWAIT:
         return None
-    piece = bytearray(count)
+    piece = aligned_bytes(count)
     try:
         got = os.preadv(span.fd, [piece], at, _NOWAIT)
     except OSError as error:
@@ -48,7 +49,7 @@ def read_warm(span: FileRange, at: int, count: int) -> bytearray | None:
     return piece if got == count else None
 
 
-def read_cold(span: FileRange, at: int, count: int) -> bytearray:
+def read_cold(span: FileRange, at: int, count: int) -> memoryview:
     """Read, waiting for the disk.
 
     Parameters
@@ -60,7 +61,7 @@ def read_cold(span: FileRange, at: int, count: int) -> bytearray:
 
     Returns
     -------
-    bytearray
+    memoryview
         Exactly ``count`` bytes.
 
     Raises
@@ -70,8 +71,8 @@ def read_cold(span: FileRange, at: int, count: int) -> bytearray:
     StorageError
         When the disk fails.
     """
-    piece = bytearray(count)
-    _fill(span, at, memoryview(piece))
+    piece = aligned_bytes(count)
+    _fill(span, at, piece)
     return piece
 
 

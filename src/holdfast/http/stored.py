@@ -67,7 +67,7 @@ def verified_pieces(span: FileRange, blocks: BlockDigests, what: str) -> Iterato
         raise HashError(f"{what} does not fit the digests that are recorded for it; index it again")
     first, last = widened(span.start, span.stop, blocks.size_bytes)
     for at in range(first, last, PIECE_BYTES):
-        piece = memoryview(read_cold(span, at, min(PIECE_BYTES, last - at)))
+        piece = read_cold(span, at, min(PIECE_BYTES, last - at))
         for offset in range(0, len(piece), BLOCK_BYTES):
             blocks.check((at + offset) // BLOCK_BYTES, piece[offset : offset + BLOCK_BYTES], what)
         yield piece[max(0, span.start - at) : max(0, span.stop - at)]

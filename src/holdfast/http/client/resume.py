@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from holdfast.buffers import aligned_bytes
 from holdfast.errors import HashError, RangeNotSatisfiableError, TransportError
 from holdfast.files import os_errors, replace, sync_file
 from holdfast.hashing import Digest, MultiHasher
@@ -102,7 +103,7 @@ class _Download:
         self._announced: Digest | None = None
         with os_errors(part, "write"):
             self.fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        self._buffer = memoryview(bytearray(PIECE_BYTES))
+        self._buffer = aligned_bytes(PIECE_BYTES)
         self._restart(keep=digest is not None)
 
     def run(self, open_from: OpenFrom) -> None:
