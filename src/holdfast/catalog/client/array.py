@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.arraymemory import large_array
 from holdfast.catalog.client.indexing import Cut, pieces, plan, written
 from holdfast.catalog.client.node import Node
 from holdfast.catalog.client.session import Pairs
@@ -100,7 +101,7 @@ class ArrayNode(Node):
     __getitem__ = read
 
     def _fetched(self, cut: Cut) -> np.ndarray[Any, Any]:
-        answer = np.empty(cut.shape, self.dtype)
+        answer = large_array(cut.shape, self.dtype)
         if answer.nbytes == 0:
             return answer
         view = memoryview(answer.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # an array is a buffer

@@ -14,6 +14,7 @@ from typing import Literal
 
 from holdfast.errors import TransportError
 from holdfast.hashing import BLOCK_BYTES, DIGEST_BYTES, BlockDigests, Digest, MultiHasher, hash_bytes
+from holdfast.http.client.behind import checking
 from holdfast.http.client.transport import Answer
 from holdfast.http.frames import FRAMES_MEDIA_TYPE, FrameReader
 from holdfast.http.receive import expected_digests
@@ -148,16 +149,18 @@ def fill_verified(
         For a body that breaks off.
     """
     start, skip = span
-    scratch = memoryview(bytearray(BLOCK_BYTES))
-    for index, size, first, last, at in _layout(blocks.size_bytes, start, skip, len(view)):
-        if first == 0 and last == size:
-            target = view[at : at + size]
-            read_exactly(answer, target)
-            blocks.check(index, target, what)
-        else:
-            read_exactly(answer, scratch[:size])
-            blocks.check(index, scratch[:size], what)
-            view[at : at + last - first] = scratch[first:last]
+    with checking(blocks, len(view), what) as check:
+        for index, size, first, last, at in _layout(blocks.size_bytes, start, skip, len(view)):
+            if first == 0 and last == size:
+                target = view[at : at + size]
+                read_exactly(answer, target)
+                check(index, target)
+            else:
+                # A block at an end, of which only a part is wanted.
+                block = memoryview(bytearray(size))
+                read_exactly(answer, block)
+                check(index, block)
+                view[at : at + last - first] = block[first:last]
 
 
 def _layout(total: int, start: int, skip: int, wanted: int) -> Iterator[tuple[int, int, int, int, int]]:
