@@ -30,6 +30,7 @@ from typing import TypeAlias
 
 from blake3 import blake3
 
+from holdfast.buffers import aligned_bytes
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest
 from holdfast.types import Buffer
 
@@ -165,7 +166,7 @@ class _Source:
         self._read, self._looking = read, looking
         self._back: SimpleQueue[_Piece | None] = SimpleQueue()
         self.ready: SimpleQueue[_Piece | None] = SimpleQueue()
-        self._free = [memoryview(bytearray(PIECE_BYTES)) for _ in range(_BUFFERS)]
+        self._free = [aligned_bytes(PIECE_BYTES) for _ in range(_BUFFERS)]
         self._unseen: deque[_Piece] = deque()
         self._done, self._is_at_end = 0, False
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from holdfast.buffers import aligned_bytes
 from holdfast.errors import ChangedError
 from holdfast.files import AtomicWriter
 from holdfast.store.fresh import fresh_bytes
@@ -87,7 +88,7 @@ def write_out(value: Value, out: AtomicWriter, buffer_size: int, progress: Progr
         The file cannot be written.
     """
     if value.digests is None or value.size <= PIECE_BYTES:
-        buffer = memoryview(bytearray(max(1, min(buffer_size, value.size))))
+        buffer = aligned_bytes(max(1, min(buffer_size, value.size)))
         _stream_out(value, lambda stream, done: out.write(buffer[: stream.readinto(buffer)]), progress)
         return
     reader, size = value.reader, value.size

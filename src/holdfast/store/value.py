@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from holdfast.buffers import aligned_bytes
 from holdfast.errors import ForbiddenError, NegativeOffsetError
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, Digest, hash_bytes
 from holdfast.types import Buffer, Json
@@ -158,7 +159,7 @@ class ValueStream(io.RawIOBase):
             self._verified(number, view[:length])
             return length
         if number != self._block_number:
-            self._block = self._verified(number, memoryview(bytearray(length)))
+            self._block = self._verified(number, aligned_bytes(length))
             self._block_number = number
         piece = self._block[inside : inside + len(view)]
         view[: len(piece)] = piece
