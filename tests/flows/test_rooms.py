@@ -72,7 +72,10 @@ def directory(tmp_path) -> Path:
     return root
 
 
-GROUND = {"errors", "types", "paths", "hashing", "events", "reports", "config", "files", "queries", "journal"}
+GROUND = {
+    "arraymemory", "buffers", "config", "errors", "events", "files", "hashing", "journal", "paths", "queries",
+    "reports", "types",
+}  # fmt: skip
 
 
 def test_a_search_goes_from_the_client_over_the_wire_to_the_database(directory):
