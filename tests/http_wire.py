@@ -19,10 +19,7 @@ def send_raw(url, data, timeout=10.0):
 
 
 def receive_all(link):
-    found = b""
-    while piece := link.recv(65536):
-        found += piece
-    return found
+    return b"".join(iter(lambda: link.recv(65536), b""))
 
 
 def get(path, *headers, host="localhost"):
