@@ -118,7 +118,9 @@ def test_it_goes_on_after_a_fork_in_both_processes_and_leaves_one_file(tmp_path)
     assert child.exitcode == 0
     assert look(file) == 8
     assert soon(lambda: look_often(file) or file._hold.is_held)
+    running = threading.active_count()
     file.close()
+    assert threading.active_count() == running - 1
     assert os.listdir(tmp_path) == ["t.db"]
 
 

@@ -47,6 +47,7 @@ class Hold:
     def __init__(self, path: str) -> None:
         self._path, self._lock, self._end = path, threading.Lock(), threading.Event()
         self._connection: sqlite3.Connection | None = None
+        self._thread: threading.Thread | None = None
         self._seen: int | None = None
         self._noted_s = self._written_s = 0.0
         self._is_used = self.is_held = False
@@ -63,10 +64,13 @@ class Hold:
                     self._take()
 
     def end(self) -> None:
-        """Let go for ever."""
+        """Let go for ever, and leave no thread behind."""
         with self._lock:
             self._end.set()
             self._drop()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     # With the lock ------------------------------------------------------------------------------------
 
@@ -76,7 +80,8 @@ class Hold:
                 self._connection = opening.connect(self._path, read_only=True)
             if self._is_quiet() and self._noted_s - self._written_s > TICK_S and self._has_log():
                 self._begin()
-                threading.Thread(target=self._keep, name="holdfast-hold", daemon=True).start()
+                self._thread = threading.Thread(target=self._keep, name="holdfast-hold", daemon=True)
+                self._thread.start()
         except sqlite3.Error:
             self._drop()  # all works without as well, only slower; those who read will tell what is wrong
 
