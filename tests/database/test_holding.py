@@ -171,6 +171,36 @@ def test_nothing_is_held_without_a_log(tmp_path):
         assert look(file) == 3
 
 
+def test_a_file_whose_name_is_gone_is_looked_into_as_before(file):
+    os.rename(file.path, file.path + "-away")
+    deadline = time.monotonic() + 4 * TICK_S
+    while time.monotonic() < deadline:
+        look_often(file)
+    assert not file._hold.is_held
+    os.rename(file.path + "-away", file.path)
+
+
+def test_where_no_thread_can_be_made_look_ups_go_on(file, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    deadline = time.monotonic() + 4 * TICK_S
+    while time.monotonic() < deadline:
+        look_often(file)
+    assert not file._hold.is_held
+    assert not is_held(file)
+
+
+def test_the_thread_of_a_hold_may_end_it(file):
+    hold = Hold(file.path)
+    assert soon(lambda: hold.note() or hold.is_held)
+    is_quiet = hold._is_quiet
+    hold._is_quiet = lambda: hold.end() or is_quiet()  # as a collection of garbage at this moment would
+    assert soon(lambda: not hold._thread.is_alive())
+    assert hold._connection is None
+
+
 def test_a_reader_holds_the_log_of_a_writer(tmp_path, file):
     with SqliteFile(file.path, SCHEMA, read_only=True) as reader:
         assert soon(lambda: look_often(reader) or reader._hold.is_held)

@@ -20,6 +20,7 @@ import time
 from typing import Any
 
 from holdfast.database import opening
+from holdfast.errors import HoldfastError
 
 __all__ = ["LOOK_UPS", "TICK_S", "Hold"]
 
@@ -65,11 +66,13 @@ class Hold:
 
     def end(self) -> None:
         """Let go for ever, and leave no thread behind."""
+        self._end.set()
+        if self._thread is threading.current_thread():
+            return  # the garbage collector, at work in the hold's own thread: that lets go next
         with self._lock:
-            self._end.set()
             self._drop()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None:
             thread.join()
 
     # With the lock ------------------------------------------------------------------------------------
@@ -80,10 +83,12 @@ class Hold:
                 self._connection = opening.connect(self._path, read_only=True)
             if self._is_quiet() and self._noted_s - self._written_s > TICK_S and self._has_log():
                 self._begin()
-                self._thread = threading.Thread(target=self._keep, name="holdfast-hold", daemon=True)
-                self._thread.start()
-        except sqlite3.Error:
-            self._drop()  # all works without as well, only slower; those who read will tell what is wrong
+                thread = threading.Thread(target=self._keep, name="holdfast-hold", daemon=True)
+                thread.start()
+                self._thread = thread
+        except (sqlite3.Error, HoldfastError, RuntimeError):
+            # No thread, no file any more: all works without as well, and who reads tells what is wrong.
+            self._drop()
 
     def _is_quiet(self) -> bool:
         """Tell whether nobody committed since the last call."""
@@ -119,6 +124,8 @@ class Hold:
                 self._renew()
                 if not self.is_held:
                     return
+        with self._lock:
+            self._drop()
 
     def _renew(self) -> None:
         is_used, self._is_used, self.is_held = self._is_used, False, False

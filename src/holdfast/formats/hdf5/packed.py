@@ -133,6 +133,7 @@ class PackedChunks:
         sizes = self._sizes(axes)
         if not is_looked_into and sizes is not None and int(sizes.max()) <= self._limit:
             return
+        # What so few bytes can become HDF5 may unpack, whatever it is.
         harmless = _SMALL_BYTES if kind == h5z.FILTER_DEFLATE else 0
         for _, start, size in self._touched(axes):
             if size > harmless and is_looked_into:
