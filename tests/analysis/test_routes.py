@@ -241,3 +241,27 @@ def test_large_answers_are_the_stored_texts(lab):
         )
         with running(Site([Mount("", routes(documents))], access=Access.with_key(KEY))) as url:
             assert b'"n":18446744073709551615' in find(url, "analysis_header", {"uid": "big"})[2]
+
+
+def test_the_log_of_inserts_is_folded_behind_an_answer_and_delays_none(lab, monkeypatch):
+    monkeypatch.setattr("holdfast.database.connection._QUICK_S", 60.0)
+    waited = []
+    with Documents(lab) as documents:
+        original = documents.insert
+
+        def insert(*args, wait):
+            waited.append(wait)
+            return original(*args, wait=wait)
+
+        monkeypatch.setattr(documents, "insert", insert)
+        # A disk that stalls sends writes to threads; here it is the log that must not.
+        monkeypatch.setattr("holdfast.http.pool._BRIEF_S", 60.0)
+        with running(Site([Mount("", routes(documents))], access=Access.with_key(KEY))) as url:
+            for number in range(300):
+                assert insert_header(url, number) == 200
+        assert documents.count("analysis_header", {}) == 300
+    assert waited == [False] * 300
+
+
+def insert_header(url, number):
+    return insert(url, "analysis_header", {"uid": f"h{number}", "time": number, "provenance": {}})[0]

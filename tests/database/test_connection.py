@@ -15,6 +15,7 @@ import pytest
 
 import holdfast
 from holdfast.database import Schema, SqliteFile, backup, upgrade
+from holdfast.database import connection as connection_room
 from holdfast.database.schema import set_about
 from holdfast.errors import (
     AlreadyExistsError,
@@ -155,9 +156,61 @@ def test_the_log_of_those_who_do_not_wait_stays_short(file):
             file.write(write, wait=False)
         except BusyError:
             file.write(write)
-    # All of it would be 10 MB; room that was made ahead is at most half of what is there.
+    # All of it would be 10 MB; the room that was made ahead is one step.
     assert log.stat().st_size < 6 << 20
     assert file.one("SELECT count(*) FROM t") == (400,)
+
+
+def test_who_tends_the_log_after_each_prompt_write_leaves_none_to_others(file, monkeypatch):
+    monkeypatch.setattr(connection_room, "_QUICK_S", 60.0)
+    log, text = Path(file.path + "-wal"), "x" * 20_000
+    file.tend()
+
+    def write(connection):
+        connection.execute("INSERT INTO t VALUES (?)", (text,))
+
+    for _ in range(400):
+        file.write(write, wait=False)
+        file.tend()
+    assert log.stat().st_size < 6 << 20
+    assert file.one("SELECT count(*) FROM t") == (400,)
+    file.close()
+    file.tend()
+
+
+def test_a_log_whose_folding_took_long_is_left_to_who_waits_until_that_was_quick_again(file, monkeypatch):
+    monkeypatch.setattr(connection_room, "_QUICK_S", 0.0)
+    assert written_promptly(file, 300) == [128, 257]
+    monkeypatch.setattr(connection_room, "_QUICK_S", 60.0)
+    assert written_promptly(file, 300) == []
+    assert file.one("SELECT count(*) FROM t") == (600,)
+
+
+def written_promptly(file, count):
+    """Write and tend; return which writes were left to who waits."""
+    left = []
+    for number in range(count):
+        try:
+            file.write(put(number), wait=False)
+        except BusyError:
+            left.append(number)
+            file.write(put(number))
+        file.tend()
+    return left
+
+
+def test_who_tends_the_log_waits_for_nobody(file):
+    for number in range(128):
+        file.write(put(number), wait=False)
+    with file.transaction():
+        thread = threading.Thread(target=file.tend, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert refused(file, put(128))
+    file.tend()
+    file.write(put(128), wait=False)
+    assert numbers(file) == list(range(129))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -484,6 +537,8 @@ while True:
     except BusyError:
         file.write(write)
     print(number, flush=True)
+    if number % 3:
+        file.tend()
     number += 1
 """
 

@@ -318,6 +318,32 @@ def test_who_finds_others_in_the_way_waits_in_a_thread_and_is_asked_once_more():
     assert seen == [("holdfast-server", False), ("holdfast-io", True)] * 4
 
 
+@pytest.mark.parametrize("often", [0, 3])
+def test_an_answer_is_closed_when_it_is_on_its_way_and_slow_closing_makes_cautious(often):
+    arrived, seen = threading.Event(), []
+    arrived.set()
+
+    def call(request):
+        seen.append((request.may_wait, arrived.is_set()))
+        return Reply(b"{}", media_type="application/json", on_close=close)
+
+    def close():
+        if not arrived.is_set():
+            seen.append(arrived.wait(5))
+            time.sleep(0.1)
+
+    with running(site_of(call)) as url:
+        come_before(url, post("/do", b"x", "Connection: close"), often)
+        arrived.clear()
+        seen.clear()
+        with connect(url) as link:
+            link.sendall(post("/do", b"x", "Connection: close"))
+            assert link.recv(1000).endswith(b"{}")
+            arrived.set()
+            send_raw(url, post("/do", b"x", "Connection: close"))
+    assert seen == [(False, False), True, (True, True)]
+
+
 def test_answers_are_counted_and_writes_logged(caplog):
     site = site_of()
     with (

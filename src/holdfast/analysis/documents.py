@@ -332,6 +332,10 @@ class Documents:
         """Return the documents of a kind whose parent was not there when they were taken; oldest first."""
         return [json.loads(body) for body in self.database.documents.orphans(kind_of(kind).collection)]
 
+    def tend(self) -> None:
+        """Do what inserts without waiting left to be done: for a moment in which nobody waits for it."""
+        self.database.tend()
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()

@@ -167,7 +167,7 @@ def _insert(documents: Documents, kind: str, request: Request) -> Reply:
         raise InvalidInputError("No valid signature field provided")
     references = _listed(kind, asked["signature"], asked["payload"])
     documents.insert(kind, references, request.principal.name, wait=request.may_wait)
-    return Reply(_KEPT, media_type=JSON)
+    return Reply(_KEPT, media_type=JSON, on_close=None if request.may_wait else documents.tend)
 
 
 def _lane(request: Request) -> Lane:

@@ -147,12 +147,12 @@ def _compiled(schema: dict[str, Any]) -> Check:
 
 def _compiled_closely(schema: dict[str, Any]) -> Check:
     types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-    test, *others = [_TYPES[each] for each in types]
+    exact = frozenset(each for name in types for each in _EXACT[name])
     further = [make(schema) for word, make in _WORDS.items() if word in schema]
     wanted = " or ".join(types)
 
     def check(value: Json) -> str | None:
-        if not (test(value) or any(other(value) for other in others)):
+        if type(value) not in exact and not any(_TYPES[name](value) for name in types):
             return f" must be of type {wanted}, not {value!r:.80}"
         for each in further:
             fault = each(value)

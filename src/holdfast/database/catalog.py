@@ -216,6 +216,10 @@ class Database:
         """
         return self._file.write(lambda connection: function(Transaction(connection, self._paths)), wait=wait)
 
+    def tend(self) -> None:
+        """Do what writes without waiting left to be done; see `SqliteFile.tend`."""
+        self._file.tend()
+
     def change(self) -> Hashable:
         """Return a token that differs after any commit of any process."""
         return self._file.change()

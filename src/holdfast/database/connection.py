@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -34,9 +35,11 @@ from holdfast.types import Durability, PathLike
 __all__ = ["Schema", "SqliteFile"]
 
 T = TypeVar("T")
-# Every so many writes without waiting one is left to who waits: it brings the log into the file. So the log
-# stays short, and soon begins anew at its front: there a commit does not make it longer.
+# After so many writes without waiting the log is brought into the file. So it stays short, and soon begins anew
+# at its front: there a commit does not make it longer.
 _PROMPT_WRITES = 128
+# Where that takes longer, it is left to who waits.
+_QUICK_S = 0.003
 
 
 class SqliteFile(Pool):
@@ -94,7 +97,7 @@ class SqliteFile(Pool):
         self._writer_thread: int | None = None
         self._jobs: list[Job] = []
         self._prompt: sqlite3.Connection | None = None
-        self._prompt_writes = 0
+        self._prompt_writes, self._fold_s = 0, 0.0
         self._room = LogRoom(self.path)
         self._holds_writing = False
 
@@ -149,7 +152,7 @@ class SqliteFile(Pool):
             Takes the connection; all or nothing of what it does is kept. It must not wait for other threads.
         wait : bool, default True
             Wait while others write. Without that only the disk is waited for, and the longer work on the log
-            is left to those who wait.
+            is left to `tend`, and to those who wait.
 
         Returns
         -------
@@ -178,6 +181,16 @@ class SqliteFile(Pool):
         if job.error is not None:
             raise job.error
         return cast("T", job.result)
+
+    def tend(self) -> None:
+        """Bring the log into the file if that is due and quick: for a moment in which nobody waits for it."""
+        is_due = self._prompt_writes >= _PROMPT_WRITES and self._fold_s < _QUICK_S
+        if is_due and self._writing.acquire(blocking=False):
+            try:
+                if self._prompt is not None:
+                    self._fold_log(self._prompt)
+            finally:
+                self._writing.release()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -238,17 +251,18 @@ class SqliteFile(Pool):
 
     def _fold_log(self, connection: sqlite3.Connection) -> None:
         """Bring the log into the file as far as no reader needs it; what was committed is safe in either."""
-        self._prompt_writes = 0
+        self._prompt_writes, started = 0, time.monotonic()
         with suppress(sqlite3.Error):
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._fold_s = time.monotonic() - started
 
     def _write_promptly(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        self._prompt_writes += 1
         if self._jobs or self._prompt_writes >= _PROMPT_WRITES or not self._writing.acquire(blocking=False):
             raise BusyError(f"{self.path} is being written; wait for it")
         try:
             self._writer_thread = threading.get_ident()
             result = self._write_alone(self._prompt or self._made_prompt(), function)
+            self._prompt_writes += 1
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
         finally:

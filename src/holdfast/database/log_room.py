@@ -43,24 +43,23 @@ class LogRoom:
 
     def make(self) -> None:
         """Write a step ahead if the log grew since the last time; for the holder of the write lock only."""
-        self._calls += 1
-        if self._calls % _CALLS:
+        calls, self._calls = self._calls, self._calls + 1
+        if calls % _CALLS:
             return
-        try:
-            size = os.stat(self.path).st_size
-        except FileNotFoundError:
-            return
+        # The log may be opened beside SQLite: its locks lie on the other two files. A full disk is told by the
+        # commit, which then fails; here it only costs the room.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                self._look(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _look(self, descriptor: int) -> None:
+        # Who asks for the size by stat sees the times, too: Linux then gives the next commit a new one, which
+        # takes as long again as a third of its wait for the disk.
+        size = os.lseek(descriptor, 0, os.SEEK_END)
         grew, self._size = 0 <= self._size < size, size
         if grew and _WORTH_BYTES <= size < _MOST_BYTES:
-            # A full disk is told by the commit, which then fails; here it only costs the room.
-            with contextlib.suppress(OSError):
-                self._append(min(size, _STEP_BYTES))
-
-    def _append(self, count: int) -> None:
-        # The log may be opened beside SQLite: its locks lie on the other two files.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        try:
-            for _ in range(0, count, len(_PIECE)):
+            for _ in range(0, _STEP_BYTES, len(_PIECE)):
                 self._size += os.write(descriptor, _PIECE)
-        finally:
-            os.close(descriptor)

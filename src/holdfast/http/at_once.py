@@ -138,7 +138,7 @@ class AtOnce:
             The request.
         """
         found = self._routes.get((method, url))
-        if found is None or not self._site.is_quiet:
+        if found is None:
             return None
         route, prefix, kept = found
         own = {"method": route.method, "path": url.decode(), "root_path": prefix, "query_string": b""}
@@ -170,7 +170,7 @@ class AtOnce:
         """
         end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
         seen = self._seen.get(_hash(data[:end]))
-        if seen is None or not self._site.is_quiet:
+        if seen is None:
             return None
         request = _Again({**seen.scope}, data[:end])
         return Held(self._site, seen.route, request, seen.known, head_bytes=end, stays=seen.stays)
@@ -311,13 +311,13 @@ class Held:
         """
         reply, site = self._reply, self._site
         assert reply is not None
-        reply.close()
         self.request.scope["client"] = client
         if self.route.scope == "write" and site.writes.note(self.request, reply.status):
             site.writes.log()
         assert isinstance(reply.body, bytes)
         site.metrics.body_bytes += len(reply.body)
         site.metrics.count(self.route.method, reply.status, time.perf_counter() - self._started)
+        site.finish(reply)
 
 
 def _written_head(reply: Reply) -> bytes | None:

@@ -221,7 +221,11 @@ class Site:
             else:
                 await self._send_watched(request, reply, receive, send)
         finally:
-            reply.close()
+            self.finish(reply)
+
+    def finish(self, reply: Reply) -> None:
+        """Close an answer that is on its way, and be cautious for a while if that took long."""
+        self._lanes.run_here(reply.close)
 
     async def _send_direct(self, request: Request, reply: Reply, send: Send) -> None:
         if isinstance(reply.body, Live):
