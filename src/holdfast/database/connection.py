@@ -35,8 +35,8 @@ from holdfast.types import Durability, PathLike
 __all__ = ["Schema", "SqliteFile"]
 
 T = TypeVar("T")
-# After so many writes without waiting the log is brought into the file. So it stays short, and soon begins anew
-# at its front: there a commit does not make it longer.
+# After so many writes without waiting the log is brought into the file. So it stays short, and soon begins
+# anew at its front: there a commit does not make it longer.
 _PROMPT_WRITES = 128
 # Where that takes longer, it is left to who waits.
 _QUICK_S = 0.003

@@ -46,8 +46,8 @@ class LogRoom:
         calls, self._calls = self._calls, self._calls + 1
         if calls % _CALLS:
             return
-        # The log may be opened beside SQLite: its locks lie on the other two files. A full disk is told by the
-        # commit, which then fails; here it only costs the room.
+        # The log may be opened beside SQLite: its locks lie on the other two files. A full disk is told by
+        # the commit, which then fails; here it only costs the room.
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
