@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.database import Schema, SqliteFile, backup, upgrade
+from holdfast.database import Schema, SqliteFile, backup, opening, upgrade
 from holdfast.database import connection as connection_room
 from holdfast.database.schema import set_about
 from holdfast.errors import (
@@ -466,6 +466,36 @@ def test_closed_file_says_so(file):
     with pytest.raises(ConflictError, match="closed"):
         file.one("SELECT 1")
     file.close()
+
+
+def test_who_still_look_when_a_file_is_closed_lay_it_to_rest_one_after_the_other(file, monkeypatch):
+    rest, inside, together = opening.rest, [], []
+
+    def slow_rest(connection):
+        inside.append(connection)
+        together.append(len(inside))
+        time.sleep(0.05)
+        inside.remove(connection)
+        return rest(connection)
+
+    def look():
+        with file.lease() as connection:
+            started.release()
+            go.wait(5)
+            assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+    monkeypatch.setattr(opening, "rest", slow_rest)
+    started, go = threading.Semaphore(0), threading.Event()
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+        started.acquire()
+    file.close()
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert together == [1] * 4
+    assert os.listdir(os.path.dirname(file.path)) == ["t.db"]
 
 
 def test_handle_pickles_by_path(file):

@@ -276,7 +276,9 @@ class Pool:
             return
         if self.read_only or self.path == MEMORY:
             connection.close()
-        else:
+            return
+        # One after the other: two that close at the same moment would each find the other one there.
+        with self._lock:
             opening.rest(connection)
 
     def _close_watcher(self) -> None:
