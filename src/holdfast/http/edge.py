@@ -35,7 +35,7 @@ from holdfast.http.receive import BytesReceiver, Intake, Received, Receiver, is_
 from holdfast.http.reply import FileRange, Live, Reply
 from holdfast.http.request import Request
 from holdfast.http.routing import Lane, Mount, Route, Upload
-from holdfast.http.straight import LEAST_BYTES, SLICE_BYTES, Straight, push
+from holdfast.http.sendfile import LEAST_BYTES, SLICE_BYTES, SendFile, push
 from holdfast.types import Buffer
 
 __all__ = ["Site"]
@@ -293,7 +293,7 @@ class Site:
     async def _file_pieces(self, request: Request, span: FileRange) -> AsyncIterator[Buffer]:
         at = span.start
         while at < span.stop:
-            if at > span.start and (at := await self._straight(request, span, at)) == span.stop:
+            if at > span.start and (at := await self._sendfile(request, span, at)) == span.stop:
                 return
             count = min(PIECE_BYTES if request.direct else self._gate_here().piece_bytes, span.stop - at)
             piece = read_warm(span, at, count)
@@ -302,9 +302,9 @@ class Site:
             at += len(piece)
             yield piece
 
-    async def _straight(self, request: Request, span: FileRange, at: int) -> int:
+    async def _sendfile(self, request: Request, span: FileRange, at: int) -> int:
         """Let the system send a file that is alone on the wire; return where it stopped."""
-        way: Straight | None = request.scope.get("holdfast.straight")
+        way: SendFile | None = request.scope.get("holdfast.sendfile")
         if way is None:
             return at
         gate, is_fast = self._gate_here(), True

@@ -15,7 +15,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from holdfast.http.at_once import AtOnce, Held
 from holdfast.http.limits import Limits
-from holdfast.http.straight import Straight
+from holdfast.http.sendfile import SendFile
 
 __all__ = ["GuardedProtocol", "Protocols"]
 
@@ -224,7 +224,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.server, self.client = get_local_addr(self.transport), get_remote_addr(self.transport)
         scope["server"], scope["client"] = self.server, self.client
         scope["holdfast.is_here"] = lambda: not cycle.more_body
-        scope["holdfast.straight"] = Straight.of(cycle, self.transport)
+        scope["holdfast.sendfile"] = SendFile.of(cycle, self.transport)
         if self.scope["method"] != "HEAD":
             # Of an answer to HEAD nothing would follow the head.
             cycle.transport = _Joining(self.transport)  # type: ignore[assignment]  # all that a cycle uses

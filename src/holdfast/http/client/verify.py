@@ -14,7 +14,7 @@ from typing import Literal
 
 from holdfast.errors import TransportError
 from holdfast.hashing import BLOCK_BYTES, DIGEST_BYTES, BlockDigests, Digest, MultiHasher, hash_bytes
-from holdfast.http.client.behind import checking
+from holdfast.http.client.checking import checking
 from holdfast.http.client.transport import Answer
 from holdfast.http.frames import FRAMES_MEDIA_TYPE, FrameReader
 from holdfast.http.receive import expected_digests

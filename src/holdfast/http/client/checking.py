@@ -51,10 +51,10 @@ def checking(blocks: BlockDigests, size: int, what: str) -> Checking:
         In its ``with`` block, a function that takes the number of a block and its bytes, which must stay as
         they are. Once the block has ended without an error, every one of them was checked.
     """
-    return _Behind(blocks, what) if _HAS_CORES and size >= _LEAST_BYTES else _AtOnce(blocks, what)
+    return _InThread(blocks, what) if _HAS_CORES and size >= _LEAST_BYTES else _InPlace(blocks, what)
 
 
-class _AtOnce:
+class _InPlace:
     """Check each block when it is there."""
 
     def __init__(self, blocks: BlockDigests, what: str) -> None:
@@ -67,7 +67,7 @@ class _AtOnce:
         return
 
 
-class _Behind:
+class _InThread:
     """Check blocks in a thread, in their order; the first that is damaged ends it."""
 
     def __init__(self, blocks: BlockDigests, what: str) -> None:

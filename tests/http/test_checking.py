@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.errors import HashError, TransportError
 from holdfast.hashing import BLOCK_BYTES, BlockDigests, hash_bytes
-from holdfast.http.client import behind
-from holdfast.http.client.behind import checking
+from holdfast.http.client import checking as room
+from holdfast.http.client.checking import checking
 
 COUNT = 21
 
@@ -28,8 +28,8 @@ def blocks(pieces):
 
 @pytest.fixture(params=["behind", "at once", "helped"], autouse=True)
 def way(request, monkeypatch):
-    monkeypatch.setattr(behind, "_HAS_CORES", request.param != "at once")
-    monkeypatch.setattr(behind, "_MOST_WAITING", 0 if request.param == "helped" else 10)
+    monkeypatch.setattr(room, "_HAS_CORES", request.param != "at once")
+    monkeypatch.setattr(room, "_MOST_WAITING", 0 if request.param == "helped" else 10)
     return request.param
 
 

@@ -17,7 +17,7 @@ from holdfast.errors import ChangedError, StorageError
 from holdfast.http.limits import MEBIBYTE
 from holdfast.http.reply import FileRange
 
-__all__ = ["LEAST_BYTES", "SLICE_BYTES", "Straight", "push"]
+__all__ = ["LEAST_BYTES", "SLICE_BYTES", "SendFile", "push"]
 
 LEAST_BYTES = 2 * MEBIBYTE
 """Below this a thread is not worth its hop."""
@@ -32,7 +32,7 @@ _CAN: Final = sys.platform == "linux"
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF})
 
 
-class Straight:
+class SendFile:
     """Be the part of one answer's connection that takes files without a copy.
 
     Parameters
@@ -49,7 +49,7 @@ class Straight:
         self._cycle, self._transport = cycle, transport
 
     @classmethod
-    def of(cls, cycle: Any, transport: Any) -> Straight | None:
+    def of(cls, cycle: Any, transport: Any) -> SendFile | None:
         """Return it, or None where bytes must pass through this process: other systems, TLS."""
         if not _CAN or transport.get_extra_info("sslcontext") is not None:
             return None

@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from holdfast.errors import ChangedError, StorageError
-from holdfast.http import edge, straight
+from holdfast.http import edge, sendfile
 from holdfast.http.body import FileRange
 from holdfast.http.client import Connection
 from holdfast.http.edge import Site
 from holdfast.http.limits import Limits
 from holdfast.http.reply import file_reply
 from holdfast.http.routing import Mount, Route
+from holdfast.http.sendfile import LEAST_BYTES, push
 from holdfast.http.serving import running
-from holdfast.http.straight import LEAST_BYTES, push
 from http_wire import connect, get, receive_all
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems copy")
@@ -89,7 +89,7 @@ def test_the_metrics_count_every_byte(path, pushed):
 
 
 def test_where_the_system_cannot_all_bytes_pass_through_the_process(path, content, pushed, monkeypatch):
-    monkeypatch.setattr(straight, "_CAN", False)
+    monkeypatch.setattr(sendfile, "_CAN", False)
     with running(site_of(path)) as url, Connection.to_url(url) as connection:
         assert connection.get_bytes("/") == content
     assert not pushed
@@ -99,7 +99,7 @@ def test_a_file_system_that_cannot_is_read(path, content, pushed, monkeypatch):
     def refuse(*args):
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(straight.os, "sendfile", refuse)
+    monkeypatch.setattr(sendfile.os, "sendfile", refuse)
     with running(site_of(path)) as url, Connection.to_url(url) as connection:
         assert connection.get_bytes("/") == content
     assert pushed
@@ -203,7 +203,7 @@ def test_a_broken_disk_is_a_storage_error(path, pair, monkeypatch):
     def fail(*args):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(straight.os, "sendfile", fail)
+    monkeypatch.setattr(sendfile.os, "sendfile", fail)
     with FileRangeOf(path) as span, pytest.raises(StorageError, match="check the disk"):
         push(pair[0], span, 0, span.stop)
 
